@@ -1,0 +1,54 @@
+"""Arguments and option types that commands share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from barman.errors import BarmanError
+
+if TYPE_CHECKING:
+    from barman.config.load import Config
+
+NON_NEGATIVE: Final = click.IntRange(min=0)
+POSITIVE: Final = click.IntRange(min=1)
+
+# Words that stand for a backup, in the order worth offering.
+BACKUP_WORDS: Final = ("latest", "last", "oldest", "first", "latest-full", "last-full", "last-failed")
+
+
+def complete_server(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of configured servers; `all` where several are taken."""
+    config = _config(context)
+    names = [*config.servers, *(["all"] if parameter.nargs != 1 else [])] if config else []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_backup(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of the server's backups, newest first, and the words that stand for one."""
+    from barman.server import open_server
+
+    config = _config(context)
+    try:
+        ids = sorted(open_server(config, context.params["server_name"]).backups.load(), reverse=True) if config else []
+    except (BarmanError, OSError, KeyError):
+        ids = []
+    return [text for text in (*ids, *BACKUP_WORDS) if text.startswith(incomplete)]
+
+
+def _config(context: click.Context) -> Config | None:
+    from barman.config.load import find_config, load_config
+
+    try:
+        return load_config(find_config(context.find_root().params.get("config"), os.environ))
+    except (BarmanError, OSError):
+        return None
+
+
+SERVER_ARG: Final = click.argument("server_name", shell_complete=complete_server)
+SERVERS_ARG: Final = click.argument(
+    "server_names", nargs=-1, required=True, metavar="SERVER_NAME...", shell_complete=complete_server
+)
+BACKUP_ARG: Final = click.argument("backup_id", shell_complete=complete_backup)

@@ -1,0 +1,224 @@
+"""What every command is given: the configuration, the servers it may work on, and where to speak."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from click.exceptions import Exit
+
+from barman import logs
+from barman.cli.render.console import ConsoleOutput
+from barman.errors import BarmanError, ConfigError, UnknownServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from barman.cli.render.output import Output
+    from barman.config.load import Config, ServerConfig
+    from barman.server import Server
+
+
+class Treatment(Enum):
+    """What a command does with a server of a certain kind."""
+
+    RUN = "run"
+    SKIP = "skip"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One row of the profiles: the treatment of inactive, disabled and passive servers."""
+
+    inactive: Treatment
+    disabled: Treatment
+    passive: Treatment
+
+
+class Profile(Enum):
+    """Which servers a command works on; the letters of the command-line reference."""
+
+    A = "operates on several servers that have a database of their own"
+    B = "operates on several servers"
+    C = "looks at several servers"
+    D = "operates on one server"
+    E = "receives WAL for one server"
+    F = "gives back data of one server"
+    G = "looks at one server"
+    H = "receives WAL for one server that has a database of its own"
+    I = "maintains all servers"  # noqa: E741 - the letter of the reference
+    J = "lists all servers"
+
+
+_RUNS_ON_ALL: Final = Rules(Treatment.RUN, Treatment.RUN, Treatment.RUN)
+_PROFILES: Final[Mapping[Profile, Rules]] = {
+    Profile.A: Rules(Treatment.SKIP, Treatment.REFUSE, Treatment.SKIP),
+    Profile.B: Rules(Treatment.SKIP, Treatment.REFUSE, Treatment.RUN),
+    Profile.C: _RUNS_ON_ALL,
+    Profile.D: Rules(Treatment.SKIP, Treatment.REFUSE, Treatment.RUN),
+    Profile.E: Rules(Treatment.REFUSE, Treatment.REFUSE, Treatment.RUN),
+    Profile.F: Rules(Treatment.RUN, Treatment.REFUSE, Treatment.RUN),
+    Profile.G: _RUNS_ON_ALL,
+    Profile.H: Rules(Treatment.REFUSE, Treatment.REFUSE, Treatment.REFUSE),
+    Profile.I: Rules(Treatment.SKIP, Treatment.SKIP, Treatment.RUN),
+    Profile.J: _RUNS_ON_ALL,
+}
+
+
+@dataclass(frozen=True)
+class GlobalOptions:
+    """The options before the command."""
+
+    config: str | None = None
+    colour: Literal["never", "always", "auto"] = "auto"
+    log_level: str | None = None
+    quiet: bool = False
+    debug: bool = False
+    output_format: Literal["console", "json"] = "console"
+
+
+class App:
+    """One run of the program."""
+
+    def __init__(self) -> None:
+        """A run whose options are not known yet; speaks plainly to the console."""
+        self.options = GlobalOptions()
+        self.output: Output = ConsoleOutput()
+        self.log_file: Path | None = None
+
+    def configure(self, options: GlobalOptions) -> None:
+        """Take the global options; the configuration is read when a command needs it."""
+        self.options = options
+        if options.output_format == "json":
+            from barman.cli.render.json import JsonOutput
+
+            self.output = JsonOutput(quiet=options.quiet, debug=options.debug)
+        else:
+            self.output = ConsoleOutput(quiet=options.quiet, debug=options.debug, colour=options.colour)
+
+    @cached_property
+    def now(self) -> datetime:
+        """The moment this run works with."""
+        from barman.host import clock
+
+        return clock.now()
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration; reading it makes us barman_user, opens the log and tells the problems. ConfigError."""
+        from barman.config.load import find_config, load_config
+        from barman.host.user import become_user
+
+        config = load_config(find_config(self.options.config, os.environ))
+        become_user(config.globals.barman_user)
+        self._open_log(config)
+        for problem in config.problems:
+            self.output.warning(str(problem))
+        return config
+
+    def servers(self, names: Sequence[str], profile: Profile) -> list[Server]:
+        """The servers to work on, in name order, each once; `all` is every server.
+
+        Unknown, refused and skipped ones are told and left out; the exit code knows. ConfigError: directories collide.
+        """
+        self.require_no_conflicts()
+        every = "all" in names
+        if every and len(names) > 1:
+            self.output.error("'all' cannot be combined with other server names")
+        found = []
+        for name in self.config.servers if every else sorted(set(names)):
+            try:
+                server = self._admit(name, profile)
+            except ConfigError as error:
+                self.report(error)
+            except UnknownServer as error:
+                self.report(error)
+            else:
+                found += [server] if server is not None else []
+        return found
+
+    def server(self, name: str, profile: Profile) -> Server:
+        """The one server to work on. UnknownServer, ConfigError; a server to be skipped ends the command in peace."""
+        self.require_no_conflicts()
+        if name == "all":
+            raise UnknownServer("'all' is not understood here", hint="Name one server.")
+        server = self._admit(name, profile)
+        if server is None:
+            raise Exit(self.output.exit_code)
+        return server
+
+    def each(self, names: Sequence[str], profile: Profile, action: Callable[[Server], None]) -> None:
+        """Do action with each server of servers(); an error of one is told, and the next is taken."""
+        for server in self.servers(names, profile):
+            try:
+                action(server)
+            except BarmanError as error:
+                self.report(error)
+
+    def report(self, error: BarmanError) -> None:
+        """Tell an error, with all its problems and its hint; the trace goes to the log."""
+        import logging
+
+        logging.getLogger(__name__).debug("%s", error, exc_info=error)
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        for problem in problems:
+            self.output.error(problem)
+        if not problems or error.message not in problems:
+            self.output.error(error.message, hint=error.hint)
+
+    def require_no_conflicts(self) -> None:
+        """ConfigError when directories of different servers collide."""
+        if self.config.path_conflicts:
+            raise ConfigError("the directories of servers collide", problems=self.config.path_conflicts)
+
+    def _admit(self, name: str, profile: Profile) -> Server | None:
+        from barman.server import open_server
+
+        server = open_server(self.config, name)
+        kind, treatment = _judge(server.config, _PROFILES[profile])
+        if treatment is Treatment.RUN:
+            return server
+        if treatment is Treatment.REFUSE:
+            problems = (
+                [f"server '{name}' is disabled: {text}" for text in server.config.errors] if kind == "disabled" else []
+            )
+            raise ConfigError(
+                f"server '{name}' is {kind}",
+                problems=problems,
+                hint=f"See 'barman check {name}'." if problems else None,
+            )
+        self.output.info(f"Skipping {'temporarily disabled' if kind == 'disabled' else kind} server '{name}'")
+        return None
+
+    def _open_log(self, config: Config) -> None:
+        settings = config.globals
+        wanted = self.options.log_level or settings.log_level
+        level = logs.parse_level(wanted)
+        self.log_file = None if settings.log_file is None else Path(settings.log_file)
+        complaint = logs.open_log(
+            self.log_file,
+            level=level if level is not None else logs.parse_level("INFO") or 0,
+            line_format=settings.log_format,
+            verbose=self.options.log_level is not None or self.options.debug,
+        )
+        if level is None:
+            self.output.warning(f"unknown log_level '{wanted}', using INFO")
+        if complaint:
+            self.log_file = None
+            self.output.warning(complaint)
+
+
+def _judge(config: ServerConfig, rules: Rules) -> tuple[str, Treatment]:
+    if not config.is_active:
+        return "inactive", rules.inactive
+    if config.is_disabled:
+        return "disabled", rules.disabled
+    if config.is_passive:
+        return "passive", rules.passive
+    return "active", Treatment.RUN

@@ -1,0 +1,107 @@
+"""What a command says, and how: one interface, a writer for people and one for programs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final, Literal
+
+from barman.logs import SHOWN
+
+if TYPE_CHECKING:
+    from barman.progress import Bar
+
+Colour = Literal["red", "green", "yellow"]
+
+_log = logging.getLogger(SHOWN)
+
+_REDACTED: Final = "*REDACTED*"
+_KEY_VALUE_PASSWORD: Final = re.compile(r"(?i)(password[ \t]*=[ \t]*)('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)+)")
+_URI_PASSWORD: Final = re.compile(r"(?i)(postgres(?:ql)?://[^:@/\s]*):[^@/\s]*@")
+
+
+def redact(text: str) -> str:
+    """text with the passwords of connection strings blackened, and nothing else changed."""
+    if "assword" not in text.lower() and "postgres" not in text.lower():
+        return text
+    return _URI_PASSWORD.sub(rf"\1:{_REDACTED}@", _KEY_VALUE_PASSWORD.sub(rf"\g<1>{_REDACTED}", text))
+
+
+class NoBar:
+    """A bar nobody sees."""
+
+    def advance(self, amount: int) -> None:
+        """Nothing."""
+
+    def set_total(self, total: int | None) -> None:
+        """Nothing."""
+
+
+class Output(ABC):
+    """A Reporter for a command, which also takes its results. Knows after all what the exit code is."""
+
+    is_json: bool = False
+
+    def __init__(self) -> None:
+        """A writer that has said nothing yet."""
+        self.failed = False
+
+    @property
+    def exit_code(self) -> int:
+        """1 after any error, else 0."""
+        return 1 if self.failed else 0
+
+    def info(self, message: str) -> None:
+        """Tell what is happening; shown and logged."""
+        _log.info("%s", redact(message))
+        self._message("INFO", message)
+
+    def warning(self, message: str) -> None:
+        """Something to look at; the exit code stays."""
+        _log.warning("%s", redact(message))
+        self._message("WARNING", message)
+
+    def error(self, message: str, *, hint: str | None = None) -> None:
+        """A failure, perhaps with a sentence saying what to do; the command ends with a non-zero code."""
+        self.failed = True
+        _log.error("%s%s", redact(message), f" (HINT: {hint})" if hint else "")
+        self._message("ERROR", message, hint)
+
+    def debug(self, message: str) -> None:
+        """For --debug only."""
+        _log.debug("%s", redact(message))
+        self._message("DEBUG", message)
+
+    def bar(
+        self, label: str, *, total: int | None, unit: Literal["bytes", "segments", "files"]
+    ) -> AbstractContextManager[Bar]:
+        """A progress bar where somebody watches; else nothing."""
+        return nullcontext(NoBar())
+
+    def paint(self, text: str, colour: Colour) -> str:
+        """text in that colour, where colours are wanted."""
+        return text
+
+    @abstractmethod
+    def write_line(self, text: str) -> None:
+        """A row of a listing: shown, not logged; for programs a string of _INFO."""
+
+    @abstractmethod
+    def show(self, text: str) -> None:
+        """A line for people only, not logged. May hold several lines."""
+
+    @abstractmethod
+    def result(self, key: str, value: object) -> None:
+        """A result for programs only: value (JSON data, datetimes, paths) under key of the document."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Everything is said: write what is still to be written."""
+
+    @abstractmethod
+    def _message(
+        self, kind: Literal["INFO", "WARNING", "ERROR", "DEBUG"], message: str, hint: str | None = None
+    ) -> None:
+        """Show or collect one message."""

@@ -1,0 +1,70 @@
+"""Where log records go."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_FORMAT = "%(asctime)s [%(process)s] %(name)s %(levelname)s: %(message)s"
+
+# Messages the person at the terminal has already been shown are logged under this name.
+SHOWN = "barman.output"
+
+
+class _NotShown(logging.Filter):
+    """Lets records pass that the terminal has not seen yet."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name != SHOWN
+
+
+def parse_level(text: str | int) -> int | None:
+    """The number of a level name (any case) or number; None if it is neither."""
+    if isinstance(text, int):
+        return text
+    level = logging.getLevelName(text.strip().upper())
+    if isinstance(level, int):
+        return level
+    return int(text) if text.strip().isdigit() else None
+
+
+def open_log(path: Path | None, *, level: int, line_format: str | None = None, verbose: bool = False) -> str | None:
+    """Send all records from level on to the file, re-opened when it is rotated; returns a complaint or None.
+
+    Without a file, or when it cannot be written, standard error gets what is not shown there anyway: warnings and
+    worse, with verbose everything from level on. Replaces an earlier log of this process.
+    """
+    complaint = None
+    handler: logging.Handler | None = None
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.handlers.WatchedFileHandler(os.fspath(path), encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            complaint = f"cannot write the log file {path}: {error.strerror}; logging to standard error"
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.addFilter(_NotShown())
+        handler.setLevel(logging.NOTSET if verbose else logging.WARNING)
+    handler.setFormatter(logging.Formatter(line_format or DEFAULT_FORMAT))
+    root = logging.getLogger()
+    close_log()
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+    handler.set_name("barman")
+    return complaint
+
+
+def close_log() -> None:
+    """Flush and detach what open_log attached."""
+    root = logging.getLogger()
+    for handler in [found for found in root.handlers if found.get_name() == "barman"]:
+        root.removeHandler(handler)
+        handler.close()

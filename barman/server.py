@@ -1,0 +1,123 @@
+"""One configured server: its settings, its paths, and its collaborators, opened when somebody asks."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from barman.errors import ConfigError, UnknownServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from barman.catalog.backups import BackupCatalog
+    from barman.catalog.layout import ServerPaths
+    from barman.catalog.wal_archive import WalArchive
+    from barman.catalog.xlogdb import XlogDb
+    from barman.config.load import Config, ServerConfig
+    from barman.config.settings import GlobalSettings, ServerSettings
+    from barman.host.locks import Locks
+    from barman.postgres.connection import Postgres, PostgresStreaming
+
+
+class Server:
+    """The pieces of one server, wired together. No behaviour of its own; cheap to make, opens nothing by itself."""
+
+    def __init__(self, config: ServerConfig, global_settings: GlobalSettings, config_path: Path) -> None:
+        """config_path: the main configuration file, for children and remote calls."""
+        self.config = config
+        self.name: str = config.name
+        self.settings: ServerSettings = config.settings
+        self.globals = global_settings
+        self.config_path = config_path
+
+    def __repr__(self) -> str:
+        return f"Server({self.name!r})"
+
+    @cached_property
+    def paths(self) -> ServerPaths:
+        """Where everything of this server lies."""
+        from barman.catalog.layout import server_paths
+
+        return server_paths(self.settings, self.name)
+
+    @cached_property
+    def locks(self) -> Locks:
+        """The server's lock files."""
+        from barman.host.locks import Locks
+
+        return Locks(self.globals.barman_lock_directory, self.name)
+
+    @cached_property
+    def backups(self) -> BackupCatalog:
+        """The records of its backups."""
+        from barman.catalog.backups import BackupCatalog
+        from barman.storage.local import LocalStorage
+
+        return BackupCatalog(LocalStorage(self.paths.meta), self.paths)
+
+    @cached_property
+    def xlogdb(self) -> XlogDb:
+        """The ledger of archived WAL."""
+        from barman.catalog.xlogdb import XlogDb
+
+        return XlogDb(self.paths.xlogdb, self.locks.xlogdb)
+
+    @cached_property
+    def wal_archive(self) -> WalArchive:
+        """The archived WAL files, with their ledger."""
+        from barman.catalog.wal_archive import WalArchive
+        from barman.storage.local import LocalStorage
+
+        return WalArchive(LocalStorage(self.paths.wals), self.xlogdb)
+
+    def postgres(self) -> Postgres:
+        """A new connection object for conninfo. ConfigError without one."""
+        return self._normal("conninfo", self.settings.conninfo)
+
+    def primary_postgres(self) -> Postgres | None:
+        """A new connection object for primary_conninfo (backup from a standby), if there is one."""
+        conninfo = self.settings.primary_conninfo
+        return None if conninfo is None else self._normal("primary_conninfo", conninfo)
+
+    def wal_postgres(self) -> Postgres:
+        """A new connection object for monitoring where WAL comes from."""
+        return self._normal("wal_conninfo", self.settings.effective_wal_conninfo)
+
+    def streaming(self) -> PostgresStreaming:
+        """A new replication connection object for backups."""
+        return self._streaming("streaming_conninfo", self.settings.effective_streaming_conninfo)
+
+    def wal_streaming(self) -> PostgresStreaming:
+        """A new replication connection object for WAL."""
+        return self._streaming("wal_streaming_conninfo", self.settings.effective_wal_streaming_conninfo)
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment for programs run for this server: path_prefix comes first in PATH."""
+        from barman.host.runner import environment
+
+        return environment(self.settings.path_prefix)
+
+    def _normal(self, option: str, conninfo: str | None) -> Postgres:
+        from barman.postgres.connection import Postgres
+
+        return Postgres(self._required(option, conninfo))
+
+    def _streaming(self, option: str, conninfo: str | None) -> PostgresStreaming:
+        from barman.postgres.connection import PostgresStreaming
+
+        return PostgresStreaming(self._required(option, conninfo))
+
+    def _required(self, option: str, conninfo: str | None) -> str:
+        if conninfo is None:
+            raise ConfigError(f"server '{self.name}' has no {option}")
+        return conninfo
+
+
+def open_server(config: Config, name: str) -> Server:
+    """The server of that name; whether it is usable (active, disabled, passive) is for the caller. UnknownServer."""
+    found = config.servers.get(name)
+    if found is None:
+        raise UnknownServer(f"Unknown server '{name}'")
+    return Server(found, config.globals, config.path)
