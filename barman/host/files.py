@@ -1,0 +1,215 @@
+"""Files that survive a power cut: temporary name, fsync, rename, fsync of the directory. Hot-safe.
+
+Every function raises OSError, always with the name of the file it was about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import re
+import shutil
+import stat
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    AnyPath = str | os.PathLike[str]
+
+_FILES_PER_TASK = 64
+_TEMPORARY = re.compile(r"\..+\.\d+\.\d+\.tmp")
+_serial = itertools.count()
+
+
+class TreeTotals(NamedTuple):
+    """What a tree holds. bytes: sizes of its regular files; linked_bytes: of those that have another hard link."""
+
+    files: int
+    bytes: int
+    linked_bytes: int
+
+
+@contextlib.contextmanager
+def naming(path: AnyPath) -> Iterator[None]:
+    """Give an OSError raised inside a file name, if it has none (fsync and write know only a descriptor)."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def temporary_name(path: AnyPath) -> str:
+    """Return a fresh name beside path: a dot file that ends in .tmp, which every reader of barman's places ignores."""
+    directory, name = os.path.split(os.fspath(path))
+    return os.path.join(directory, f".{name}.{os.getpid()}.{next(_serial)}.tmp")
+
+
+def open_temporary(path: AnyPath) -> tuple[str, BinaryIO]:
+    """Create a temporary file beside path; return its name and the file, open for writing and locked.
+
+    The lock (flock) tells remove_stale_temporaries that the writer lives. It goes with the file's last descriptor.
+    """
+    while True:
+        temporary = temporary_name(path)
+        file = open(temporary, "xb")  # noqa: SIM115  the caller closes it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        # Somebody took it for a stale one in the moment before it was locked.
+        file.close()
+
+
+def remove_stale_temporaries(directory: AnyPath) -> None:
+    """Remove the temporary files in directory whose writer is gone; the directory may be missing."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name):
+                with contextlib.suppress(FileNotFoundError, BlockingIOError), open(entry.path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def replacing(path: AnyPath, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of path when the block ends well; on an exception path stays as it was.
+
+    On return content and name are durable. mode: permission bits; None keeps those of the file replaced, and means
+    the umask for a new one.
+    """
+    if mode is None:
+        with contextlib.suppress(FileNotFoundError):
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+    temporary, file = open_temporary(path)
+    try:
+        with naming(path), file:
+            yield file
+            file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+            os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    fsync_directory(os.path.dirname(os.fspath(path)) or ".")
+
+
+def write_durably(path: AnyPath, data: bytes, *, mode: int | None = None) -> None:
+    """Make data the content of path, atomically and durably; mode as in replacing."""
+    with replacing(path, mode=mode) as file:
+        file.write(data)
+
+
+def fsync_file(path: AnyPath) -> None:
+    """Make the content of an existing file durable; symbolic links are not followed."""
+    _fsync(path, os.O_RDONLY | os.O_NOFOLLOW)
+
+
+def fsync_directory(path: AnyPath) -> None:
+    """Make the names in a directory durable."""
+    _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _fsync(path: AnyPath, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        with naming(path):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directories(path: AnyPath) -> None:
+    """Create path and its missing parents, durably; nothing happens if it is there."""
+    path = os.path.abspath(path)
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory)
+        fsync_directory(os.path.dirname(directory))
+
+
+def unlink_durably(path: AnyPath) -> None:
+    """Remove a file so that it stays removed; nothing happens if it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        fsync_directory(os.path.dirname(os.fspath(path)) or ".")
+
+
+def remove_tree(path: AnyPath) -> None:
+    """Remove a directory and all below it so that it stays removed; nothing happens if it is not there.
+
+    Symbolic links are removed, never followed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+        fsync_directory(os.path.dirname(os.path.abspath(path)))
+
+
+def fsync_tree(root: AnyPath, *, workers: int, on_file: Callable[[int], None] | None = None) -> TreeTotals:
+    """Make every file and directory below root, and root's own name, durable: one barrier; return what is there.
+
+    workers: how many files are synced at a time. on_file: called with the size of every file once it is durable, from
+    any thread. Symbolic links are not followed.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    directories: list[str] = []
+    totals = TreeTotals(0, 0, 0)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        pending = []
+        for files in _walk(os.fspath(root), directories):
+            pending.append(pool.submit(_fsync_files, files, on_file))
+            if len(pending) > 4 * workers:
+                totals = _add(totals, pending.pop(0).result())
+        for future in pending:
+            totals = _add(totals, future.result())
+        for _ in pool.map(fsync_directory, directories):
+            pass
+    fsync_directory(os.path.dirname(os.path.abspath(root)))
+    return totals
+
+
+def _walk(root: str, directories: list[str]) -> Iterator[Sequence[os.DirEntry[str]]]:
+    """Yield the regular files below root in short lists, and note every directory."""
+    waiting = [root]
+    files: list[os.DirEntry[str]] = []
+    while waiting:
+        directory = waiting.pop()
+        directories.append(directory)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(entry)
+                    if len(files) == _FILES_PER_TASK:
+                        yield files
+                        files = []
+    yield files
+
+
+def _fsync_files(files: Sequence[os.DirEntry[str]], on_file: Callable[[int], None] | None) -> TreeTotals:
+    size = linked = 0
+    for entry in files:
+        fsync_file(entry.path)
+        # Not entry.stat(): the entry may cache what was true before the copy of this file ended.
+        status = os.lstat(entry.path)
+        size += status.st_size
+        linked += status.st_size if status.st_nlink > 1 else 0
+        if on_file is not None:
+            on_file(status.st_size)
+    return TreeTotals(len(files), size, linked)
+
+
+def _add(one: TreeTotals, other: TreeTotals) -> TreeTotals:
+    return TreeTotals(one.files + other.files, one.bytes + other.bytes, one.linked_bytes + other.linked_bytes)

@@ -1,0 +1,277 @@
+"""The storage driver for a directory of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from barman.errors import NotFound, Permanent, StorageError, Transient
+from barman.host import files
+from barman.storage.storage import Entry, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_COPY_CHUNK = 1 << 20
+_SYNCING = 8
+_TRANSIENT = frozenset({errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT, errno.ESTALE})
+# link(2) cannot do it here, copying can: other or linkless file system, too many links, protected_hardlinks.
+_UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+
+
+class LocalStorage:
+    """Objects are the files below root. Dot files, and names ignored by the caller, are none.
+
+    Objects written from a path are hard links to it where the file system allows, copies elsewhere.
+    """
+
+    def __init__(self, root: Path, *, ignore: Callable[[str], bool] | None = None) -> None:
+        """ignore: tells of a key below root that it is no object, though a file is there. root may not exist yet."""
+        self._root = root
+        self._ignore = ignore or _nothing
+
+    def path(self, key: str) -> Path:
+        """Return where the object is, or would be; for programs that read files."""
+        return self._root / key
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """See Storage."""
+        with _translating(prefix or str(self._root)):
+            yield from self._walk("", prefix)
+
+    def stat(self, key: str) -> Entry:
+        """See Storage."""
+        with _translating(key):
+            return _entry(key, os.stat(self.path(key)))
+
+    def exists(self, key: str) -> bool:
+        """See Storage."""
+        try:
+            self.stat(key)
+        except NotFound:
+            return False
+        return True
+
+    def open(self, key: str) -> BinaryIO:
+        """See Storage."""
+        with _translating(key):
+            return self.path(key).open("rb")
+
+    def write_batch(self, writes: Sequence[Write], *, workers: int = 1) -> Sequence[Entry]:
+        """See Storage."""
+        batch = _Batch(self._root, workers)
+        with batch:
+            for write in writes:
+                batch.begin(write)
+            return batch.finish()
+
+    def delete_batch(self, keys: Sequence[str]) -> None:
+        """See Storage. Directories that are left empty stay: another process may be about to write into them."""
+        directories = dict.fromkeys(self.path(key).parent for key in keys)
+        for key in keys:
+            with _translating(key), contextlib.suppress(FileNotFoundError):
+                self.path(key).unlink()
+        for directory in directories:
+            with _translating(str(directory)), contextlib.suppress(FileNotFoundError):
+                files.fsync_directory(directory)
+
+    def _walk(self, directory: str, prefix: str) -> Iterator[Entry]:
+        """Yield the objects in directory ("" or ending in "/"), in key order, that start with prefix."""
+        try:
+            with os.scandir(self._root / directory) as entries:
+                # A directory sorts as its keys do: with the slash.
+                found = sorted((entry.name + "/" * entry.is_dir(), entry) for entry in entries)
+        except FileNotFoundError:
+            return
+        for name, entry in found:
+            key = directory + name
+            if name.startswith(".") or not (key.startswith(prefix) or prefix.startswith(key)):
+                continue
+            if name.endswith("/"):
+                yield from self._walk(key, prefix)
+            elif key.startswith(prefix) and not self._ignore(key):
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        yield _entry(key, status)
+
+
+class _Batch:
+    """One write_batch: contents are produced and made durable side by side, then named in order."""
+
+    def __init__(self, root: Path, workers: int) -> None:
+        self._root = root
+        self._producing = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="write")
+        # Waiting for the disk needs no core: it happens beside the producing of the next contents.
+        self._syncing = ThreadPoolExecutor(max_workers=_SYNCING, thread_name_prefix="fsync")
+        self._begun: list[tuple[Write, Future[Future[str | None]]]] = []
+        self._directories: dict[Path, None] = {}
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        for _write, producing in self._begun:
+            producing.cancel()
+        self._producing.shutdown()
+        self._syncing.shutdown()
+        for _write, producing in self._begun:
+            self._forget(producing)
+
+    def begin(self, write: Write) -> None:
+        """Start to produce one object's content."""
+        target = self._root / write.key
+        if target.parent not in self._directories:
+            with _translating(write.key):
+                files.make_directories(target.parent)
+                files.remove_stale_temporaries(target.parent)
+            self._directories[target.parent] = None
+        self._begun.append((write, self._producing.submit(self._produce, write, target)))
+
+    def finish(self) -> list[Entry]:
+        """Wait for all contents, give each its name, in order, and make the names durable."""
+        entries = []
+        try:
+            for write, producing in self._begun:
+                with _translating(write.key):
+                    temporary = producing.result().result()
+                    entries.append(_name(write, temporary, self._root / write.key))
+        finally:
+            # What has its name already is to be durable, also when a later one failed.
+            for directory in self._directories:
+                with _translating(str(directory)):
+                    files.fsync_directory(directory)
+        return entries
+
+    def _produce(self, write: Write, target: Path) -> Future[str | None]:
+        """Write the content to a temporary file; return a future of its name, None for a path to be linked."""
+        with _translating(write.key):
+            if isinstance(write.content, Path) and _is_linkable(write, target):
+                return self._syncing.submit(_sync_source, write.content)
+            temporary, file = files.open_temporary(target)
+            try:
+                _fill(file, write)
+                return self._syncing.submit(_sync_and_close, temporary, file)
+            except BaseException:
+                file.close()
+                _remove(temporary)
+                raise
+
+    @staticmethod
+    def _forget(producing: Future[Future[str | None]]) -> None:
+        """Remove the temporary file, if it is still there."""
+        if producing.cancelled() or producing.exception() is not None:
+            return
+        syncing = producing.result()
+        if syncing.exception() is None and (temporary := syncing.result()) is not None:
+            _remove(temporary)
+
+
+def _nothing(_key: str) -> bool:
+    return False
+
+
+def _is_linkable(write: Write, target: Path) -> bool:
+    """Whether the file itself can become the object: same file system, and nothing about it is to be changed."""
+    if write.mtime_ns is not None or write.mode is not None:
+        return False
+    source = os.lstat(str(write.content))
+    return stat.S_ISREG(source.st_mode) and source.st_dev == os.stat(target.parent).st_dev
+
+
+def _sync_source(path: Path) -> None:
+    files.fsync_file(path)
+
+
+def _sync_and_close(temporary: str, file: BinaryIO) -> str:
+    try:
+        with file, files.naming(temporary):
+            os.fsync(file.fileno())
+    except OSError:
+        _remove(temporary)
+        raise
+    return temporary
+
+
+def _fill(file: BinaryIO, write: Write) -> None:
+    """Write content, mode and time to the open temporary file."""
+    mode, mtime_ns = write.mode, write.mtime_ns
+    if isinstance(write.content, bytes):
+        file.write(write.content)
+    elif isinstance(write.content, Path):
+        with write.content.open("rb") as source:
+            status = os.fstat(source.fileno())
+            shutil.copyfileobj(source, file, _COPY_CHUNK)
+        mode = stat.S_IMODE(status.st_mode) if mode is None else mode
+        mtime_ns = status.st_mtime_ns if mtime_ns is None else mtime_ns
+    else:
+        write.content(file)
+    file.flush()
+    if mode is not None:
+        os.fchmod(file.fileno(), mode)
+    if mtime_ns is not None:
+        os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+
+
+def _name(write: Write, temporary: str | None, target: Path) -> Entry:
+    """Give the finished content its final name."""
+    if temporary is not None:
+        os.rename(temporary, target)
+    elif not _link(Path(str(write.content)), target):
+        # Rare enough to be done here, one after the other.
+        temporary, file = files.open_temporary(target)
+        with file:
+            try:
+                _fill(file, write)
+                os.fsync(file.fileno())
+                os.rename(temporary, target)
+            except BaseException:
+                _remove(temporary)
+                raise
+    return _entry(write.key, os.stat(target))
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Make target a second name of source, replacing what is there; False if this file system cannot."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        temporary = files.temporary_name(target)
+        os.link(source, temporary)
+        # When both are the same file already, rename does nothing and leaves the temporary name.
+        os.rename(temporary, target)
+        _remove(temporary)
+    except OSError as error:
+        if error.errno not in _UNLINKABLE:
+            raise
+        return False
+    return True
+
+
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+
+
+def _entry(key: str, status: os.stat_result) -> Entry:
+    return Entry(key, status.st_size, status.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def _translating(key: str) -> Iterator[None]:
+    """Turn an OSError into the StorageError it means, naming the key."""
+    try:
+        yield
+    except OSError as error:
+        kind: type[StorageError] = Permanent
+        if error.errno == errno.ENOENT:
+            kind = NotFound
+        elif error.errno in _TRANSIENT:
+            kind = Transient
+        raise kind(f"{key}: {error.strerror}") from error
