@@ -65,7 +65,7 @@ def run(  # noqa: PLR0913  the one place where programs are started; all but arg
 
     Raises CommandError when it cannot be started, takes too long, or, if check, ends with anything but 0.
     """
-    call = _Call(list(argv), tuple(shown or argv), env, input, stdin, stdout, cwd, on_line)
+    call = _Call(list(argv), tuple(shown or argv), env, input, stdin, stdout, cwd, on_line, on_tick)
     return _run(
         call,
         timeout_s=timeout_s,
@@ -86,7 +86,7 @@ def run_shell(
     on_line: Callable[[str], None] | None = None,
 ) -> Completed:
     """Run what is shell text by contract (hook scripts, custom filters, user commands); otherwise as run."""
-    call = _Call(text, (text,), env, None, stdin, stdout, None, on_line)
+    call = _Call(text, (text,), env, None, stdin, stdout, None, on_line, None)
     return _run(call, timeout_s=timeout_s, check=check, death_signal=signal.SIGTERM, stop_signal=signal.SIGTERM)
 
 
@@ -133,6 +133,7 @@ class _Call(NamedTuple):
     stdout: BinaryIO | None
     cwd: str | os.PathLike[str] | None
     on_line: Callable[[str], None] | None
+    on_tick: Callable[[], None] | None
 
     @property
     def name(self) -> str:
@@ -172,17 +173,11 @@ def _run(call: _Call, *, timeout_s: float | None, check: bool, death_signal: int
 class _Output:
     """Moves what a process reads and writes, line by line where somebody listens."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        input: bytes | None,
-        on_line: Callable[[str], None] | None,
-        on_tick: Callable[[], None] | None,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], call: _Call) -> None:
         self._process = process
-        self._input = memoryview(input or b"")
-        self._on_line = on_line
-        self._on_tick = on_tick
+        self._input = memoryview(call.input or b"")
+        self._on_line = call.on_line
+        self._on_tick = call.on_tick
         self._tick_at = time.monotonic() + _TICK_S
         self._kept: dict[object, list[bytes]] = {}
         self._selector = selectors.DefaultSelector()
