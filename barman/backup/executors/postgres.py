@@ -1,0 +1,224 @@
+"""Base backups with pg_basebackup (backup_method = postgres)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from barman.backup.durable import make_tree_durable
+from barman.backup.incremental import require_server_can
+from barman.backup.label import read_label
+from barman.backup.positions import begin_at, end_at
+from barman.backup.closing import switch_primary
+from barman.backup.stall import StallWatch
+from barman.backup.wal_ranges import read_wal_ranges
+from barman.errors import CommandError, ConfigError, ConnectionFailed, PostgresError, Refused
+from barman.host import runner
+from barman.host.clock import monotonic
+from barman.host.files import make_directories, remove_tree
+from barman.postgres.backup_label import parse_backup_label
+from barman.postgres.base_compression import base_compression, compression_problems
+from barman.postgres.lsn import parse_lsn
+from barman.postgres.tools import find_tool, pg_basebackup_argv, require_compatible
+from barman.postgres.versions import Feature, supports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from barman.backup.executor import Job
+    from barman.catalog.record import BackupRecord
+    from barman.postgres.tools import Tool
+    from barman.progress import Bar
+
+_log = logging.getLogger(__name__)
+
+_PROGRESS = re.compile(r"\s*(\d+)/(\d+) kB \(")
+_SWITCH_EVERY_S = 10.0
+_PRIVATE = 0o700
+
+
+class PostgresExecutor:
+    """One run of pg_basebackup, repeated from scratch when it fails and the settings say so."""
+
+    mode = "postgres"
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._server = job.server
+        self._settings = job.settings
+        self._compression = base_compression(job.settings)
+        self._conninfo = self._server.streaming().conninfo.with_(application_name=job.settings.streaming_backup_name)
+
+    def describe(self) -> str:
+        """Say how it copies."""
+        return "pg_basebackup"
+
+    def require_possible(self) -> None:
+        """Raise unless tool, server, settings and parent fit together."""
+        tool, facts = self._tool(), self._job.facts
+        require_compatible(tool, facts.version_num)
+        if self._compression is not None:
+            problems = compression_problems(
+                self._compression, tool_version_num=tool.version_num, server_version_num=facts.version_num
+            )
+            if problems:
+                raise ConfigError(f"server {self._server.name}: {problems[0]}", problems=problems)
+        if self._job.parent is not None:
+            require_server_can(facts)
+        with self._server.streaming() as streaming:
+            identity = streaming.identify_system()
+        if identity.system_identifier != facts.system_identifier:
+            raise Refused(
+                f"conninfo and streaming_conninfo of server {self._server.name} lead to different clusters "
+                f"(system identifiers {facts.system_identifier} and {identity.system_identifier})"
+            )
+
+    def start(self, record: BackupRecord) -> BackupRecord:
+        """Set a provisional begin: pg_basebackup begins the backup itself."""
+        with self._server.postgres() as postgres:
+            facts = postgres.facts()
+        # A standby begins a backup at its last restartpoint, which lies behind.
+        lsn = facts.redo_lsn if facts.in_recovery or facts.current_lsn is None else facts.current_lsn
+        return begin_at(replace(record, begin_time=facts.server_time), parse_lsn(lsn), facts.timeline)
+
+    def copy(self, record: BackupRecord) -> BackupRecord:
+        """Run pg_basebackup, as often as the settings allow."""
+        self._job.action = "copying files"
+        attempts_left = self._settings.basebackup_retry_times
+        while True:
+            started = monotonic()
+            self._clear(record)
+            try:
+                self._run(record)
+            except (CommandError, ConnectionFailed) as error:
+                if attempts_left <= 0:
+                    raise
+                self._job.reporter.warning(
+                    f"{error.message}; trying again in {self._settings.basebackup_retry_sleep} seconds "
+                    f"({attempts_left} more)"
+                )
+                attempts_left -= 1
+                time.sleep(self._settings.basebackup_retry_sleep)
+                continue
+            copy_s = round(monotonic() - started, 6)
+            packed = self._compression if self._compression and self._compression.format == "tar" else None
+            return replace(
+                record,
+                copy_stats={"copy_time": copy_s, "total_time": copy_s},
+                compression=packed.algorithm if packed else None,
+            )
+
+    def stop(self, record: BackupRecord) -> BackupRecord:
+        """Read begin and end from what was copied: pg_basebackup has ended the backup already."""
+        data = self._data(record)
+        self._job.action = "reading the backup label"
+        text = read_label(data)
+        label = parse_backup_label(text)
+        record = begin_at(replace(record, backup_label=text), parse_lsn(label.start_lsn), label.timeline)
+        self._job.action = "issuing stop of the backup"
+        with self._server.postgres() as postgres:
+            facts = postgres.facts()
+        if supports(facts.version_num, Feature.BACKUP_MANIFEST):
+            last = max(read_wal_ranges(data / "backup_manifest"))
+            return end_at(replace(record, end_time=facts.server_time), last.end_lsn, last.timeline)
+        # Later than the true end, and the best there is without a manifest.
+        lsn = parse_lsn(facts.current_lsn) if facts.current_lsn else parse_lsn(label.start_lsn)
+        return end_at(replace(record, end_time=facts.server_time), lsn, facts.timeline)
+
+    def make_durable(self, record: BackupRecord) -> BackupRecord:
+        """Flush the copy."""
+        self._job.action = "flushing the backup to disk"
+        return make_tree_durable(record, self._server.paths.backup_dir(record.backup_id), self._job.reporter)
+
+    def abort(self) -> None:
+        """Do nothing: the runner has ended pg_basebackup, and with its connection the server ended the backup."""
+
+    def _tool(self) -> Tool:
+        return find_tool("pg_basebackup", self._settings.path_prefix)
+
+    def _data(self, record: BackupRecord) -> Path:
+        return self._server.paths.data_dir(record.backup_id)
+
+    def _tablespace_directories(self, record: BackupRecord) -> Mapping[str, Path]:
+        paths = self._server.paths
+        return {ts.location: paths.tablespace_dir(record.backup_id, ts.oid) for ts in record.tablespaces or ()}
+
+    def _clear(self, record: BackupRecord) -> None:
+        for directory in (self._data(record), *self._tablespace_directories(record).values()):
+            remove_tree(directory)
+            make_directories(directory)
+            directory.chmod(_PRIVATE)
+
+    def _run(self, record: BackupRecord) -> None:
+        tool, parent = self._tool(), self._job.parent
+        argv = pg_basebackup_argv(
+            tool,
+            conninfo=self._conninfo,
+            directory=self._data(record),
+            tablespace_mapping=self._tablespace_directories(record),
+            bandwidth_kib_s=self._settings.bandwidth_limit,
+            immediate_checkpoint=self._settings.immediate_checkpoint,
+            parent_manifest=None if parent is None else self._data(parent) / "backup_manifest",
+            compression=self._compression,
+            target_dbid=self._settings.warehousepg_dbid,
+        )
+        # Its own flush would be file after file; ours follows, in parallel, and counts as it goes.
+        argv += ["--progress", "--no-sync"]
+        with self._job.reporter.bar("Copying", total=record.cluster_size, unit="bytes") as bar:
+            watch = _Watch(self._job, bar)
+            runner.run(
+                argv,
+                timeout_s=None,
+                env={**self._server.environment(), **self._conninfo.environment(), "LC_ALL": "C"},
+                on_line=watch.line,
+                on_tick=watch.tick,
+            )
+
+
+class _Watch:
+    """Follows what pg_basebackup says: progress to the bar, the rest to the log; sees to it that it ends."""
+
+    def __init__(self, job: Job, bar: Bar) -> None:
+        self._job = job
+        self._bar = bar
+        self._done_kib = 0
+        self._total_kib: int | None = None
+        self._stall = StallWatch(self._probe)
+        self._switch_at = 0.0
+
+    def line(self, text: str) -> None:
+        """Take one line of its output."""
+        progress = _PROGRESS.match(text)
+        if progress is None:
+            _log.info("%s: %s", self._job.server.name, text)
+            return
+        done, total = int(progress[1]), int(progress[2])
+        if total != self._total_kib:
+            self._bar.set_total(total * 1024)
+            self._total_kib = total
+        if done > self._done_kib:
+            self._bar.advance((done - self._done_kib) * 1024)
+            self._done_kib = done
+            self._stall.progress()
+
+    def tick(self) -> None:
+        """Look after it while it is silent; ConnectionFailed ends it."""
+        if self._job.facts.in_recovery and self._stall.silent_s > _SWITCH_EVERY_S and monotonic() > self._switch_at:
+            # It may be waiting for WAL that only the primary can close. Its own words for that are localised.
+            switch_primary(self._job)
+            self._switch_at = monotonic() + _SWITCH_EVERY_S
+        self._stall.tick()
+
+    def _probe(self) -> None:
+        try:
+            with self._job.server.postgres() as postgres:
+                postgres.is_in_recovery()
+        except ConnectionFailed:
+            raise
+        except PostgresError as error:
+            # It answers, if only to refuse.
+            _log.info("server %s: %s", self._job.server.name, error)
