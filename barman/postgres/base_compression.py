@@ -6,12 +6,9 @@ Source: PostgreSQL manual, pg_basebackup, of versions 10 to 18.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from barman.postgres.versions import Feature, supports
-
-if TYPE_CHECKING:
-    from barman.config.settings import ServerSettings
 
 Algorithm = Literal["gzip", "lz4", "zstd", "none"]
 
@@ -40,7 +37,31 @@ class BaseCompression:
         return EXTENSIONS[self.algorithm]
 
 
-def base_compression(settings: ServerSettings) -> BaseCompression | None:
+class CompressionSettings(Protocol):
+    """The options of a server that concern it."""
+
+    @property
+    def backup_compression(self) -> Algorithm | None:
+        """How to compress."""
+
+    @property
+    def backup_compression_level(self) -> int | None:
+        """How hard."""
+
+    @property
+    def backup_compression_workers(self) -> int | None:
+        """With how many threads."""
+
+    @property
+    def backup_compression_location(self) -> Literal["client", "server"] | None:
+        """Where."""
+
+    @property
+    def backup_compression_format(self) -> Literal["plain", "tar"] | None:
+        """What is stored."""
+
+
+def base_compression(settings: CompressionSettings) -> BaseCompression | None:
     """Return what the settings ask for; None without backup_compression: plain files, nothing compressed."""
     if settings.backup_compression is None:
         return None

@@ -20,7 +20,7 @@ from psycopg.rows import DictRow, dict_row
 
 from barman.errors import ConnectionFailed, PostgresError
 from barman.postgres import queries
-from barman.postgres.conninfo import Conninfo, parse_conninfo
+from barman.postgres.conninfo import Conninfo, parse_conninfo, streaming_conninfo
 from barman.postgres.facts import (
     ArchiverStats,
     ReplicationClient,
@@ -53,14 +53,6 @@ _ATTEMPT = re.compile(r"(- host: .*?, hostaddr: (None|'[^']*'): )?(connection (f
 # The server cancels at the limit; this much later we stop waiting for it to say so.
 _GRACE_S = 3.0
 _POLL_S = 0.1
-
-# A peer that vanished without a word is noticed after two minutes instead of two hours.
-_TCP_LIMITS = {
-    "keepalives_idle": "60",
-    "keepalives_interval": "10",
-    "keepalives_count": "6",
-    "tcp_user_timeout": "120000",
-}
 
 
 class _DeadlineExceeded(Exception):
@@ -117,7 +109,7 @@ class _Session:
     ) -> None:
         """conninfo: its own connect_timeout, if any, wins over connect_timeout_s. Nothing is opened yet."""
         conninfo = parse_conninfo(conninfo) if isinstance(conninfo, str) else conninfo
-        self.conninfo = conninfo.with_defaults(connect_timeout=str(connect_timeout_s), **_TCP_LIMITS)
+        self.conninfo = conninfo.with_tcp_limits().with_defaults(connect_timeout=str(connect_timeout_s))
         self._statement_timeout_s = statement_timeout_s
         self._connection: _LimitedConnection | None = None
 
@@ -361,14 +353,6 @@ class PostgresStreaming(_Session):
     def drop_slot(self, name: str) -> None:
         """Drop the slot; PostgresError 42704 if it does not exist, 55006 if it is in use."""
         self._rows(f'DROP_REPLICATION_SLOT "{name}"', timeout_s=self._statement_timeout_s)
-
-
-def streaming_conninfo(conninfo: Conninfo | str, application_name: str) -> Conninfo:
-    """Return conninfo as needed for physical replication under this application name."""
-    conninfo = parse_conninfo(conninfo) if isinstance(conninfo, str) else conninfo
-    return conninfo.with_(
-        dbname="replication", replication="true", options="-cdatestyle=iso", application_name=application_name
-    )
 
 
 def _switch_result(row: Mapping[str, Any], segment_size: int) -> SwitchResult:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from barman.errors import ConfigError
 
@@ -73,6 +72,14 @@ KEYWORDS = SECRET_KEYWORDS | frozenset(
     }
 )
 
+# A peer that vanished without a word is noticed after two minutes instead of two hours.
+_TCP_LIMITS = {
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "120000",
+}
+
 _URI_SCHEME = re.compile(r"postgres(?:ql)?://")
 _NAME = re.compile(r"\s*([^=\s]+)\s*=\s*")
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
@@ -135,6 +142,13 @@ class Conninfo:
         """Return a copy with these parameters set where this one leaves them open."""
         return Conninfo({**parameters, **self._parameters})
 
+    def with_tcp_limits(self) -> Conninfo:
+        """Return a copy that notices a dead network path within two minutes, unless this one says otherwise.
+
+        Needs libpq 12 or later.
+        """
+        return self.with_defaults(**_TCP_LIMITS)
+
     def masked(self) -> str:
         """Return the string with every secret value replaced by *REDACTED*."""
         return _join(dict(self.items()))
@@ -181,6 +195,14 @@ def parse_conninfo(text: str) -> Conninfo:
     """
     scheme = _URI_SCHEME.match(text)
     return Conninfo(_parse_uri(text[scheme.end() :]) if scheme else _parse_pairs(text))
+
+
+def streaming_conninfo(conninfo: Conninfo | str, application_name: str) -> Conninfo:
+    """Return conninfo as needed for physical replication under this application name."""
+    conninfo = parse_conninfo(conninfo) if isinstance(conninfo, str) else conninfo
+    return conninfo.with_(
+        dbname="replication", replication="true", options="-cdatestyle=iso", application_name=application_name
+    )
 
 
 def mask_secrets(text: str) -> str:
@@ -242,6 +264,8 @@ def _host_and_port(address: str) -> tuple[str, str]:
 
 
 def _decode(text: str) -> str:
+    from urllib.parse import unquote_to_bytes
+
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
         raise ConfigError("invalid connection URI: malformed percent-encoding")
     try:

@@ -59,12 +59,12 @@ def require_compatible(tool: Tool, server_version_num: int) -> None:
 
 
 def pg_receivewal_argv(
-    program: str, *, conninfo: Conninfo, directory: PathLike[str], slot: str | None, synchronous: bool
+    tool: Tool, *, conninfo: Conninfo, directory: PathLike[str], slot: str | None, synchronous: bool
 ) -> list[str]:
     """Return the command line that streams WAL into directory until it is stopped or the connection ends."""
     return [
-        program,
-        f"--dbname={conninfo.to_dsn()}",
+        tool.path,
+        f"--dbname={_dsn(tool, conninfo)}",
         "--verbose",
         "--no-loop",
         "--no-password",
@@ -93,7 +93,7 @@ def pg_basebackup_argv(  # noqa: PLR0913  one keyword per choice of the command 
     """
     return [
         tool.path,
-        f"--dbname={conninfo.to_dsn()}",
+        f"--dbname={_dsn(tool, conninfo)}",
         "--verbose",
         "--no-password",
         f"--pgdata={directory}",
@@ -128,6 +128,10 @@ def pg_combinebackup_argv(
         *([f"--{mode}"] if mode is not None and mode != "copy" else []),
         *(str(backup) for backup in backups),
     ]
+
+
+def _dsn(tool: Tool, conninfo: Conninfo) -> str:
+    return (conninfo.with_tcp_limits() if supports(tool.version_num, Feature.TCP_LIMITS) else conninfo).to_dsn()
 
 
 def _tablespace_options(mapping: Mapping[str, PathLike[str]]) -> list[str]:

@@ -26,6 +26,7 @@ class Feature(Enum):
     RECOVERY_TARGET_LSN = auto()
     PREDEFINED_ROLES = auto()  # pg_monitor and its parts
     RECOVERY_SIGNAL = auto()  # and settings in postgresql.auto.conf instead of recovery.conf
+    TCP_LIMITS = auto()  # libpq's tcp_user_timeout
     BACKUP_MANIFEST = auto()
     WAL_KEEP_SIZE = auto()  # in place of wal_keep_segments
     BACKUP_WORDING = auto()  # pg_backup_start instead of pg_start_backup
@@ -42,6 +43,7 @@ _RANGES: Mapping[Feature, tuple[int, int | None]] = {
     Feature.RECOVERY_TARGET_LSN: (100000, None),
     Feature.PREDEFINED_ROLES: (100000, None),
     Feature.RECOVERY_SIGNAL: (120000, None),
+    Feature.TCP_LIMITS: (120000, None),
     Feature.BACKUP_MANIFEST: (130000, None),
     Feature.WAL_KEEP_SIZE: (130000, None),
     Feature.BACKUP_WORDING: (150000, None),
