@@ -1,0 +1,455 @@
+"""xlog.db, the ledger of the WAL archive: which files are there, and how they are stored.
+
+Readers take no lock: an append is one write whose torn end is recognised, everything else replaces the whole file.
+Writers hold the lock. Lines may be in any order and double; the last line of a name counts. A million lines are read in
+a tenth of a second, so there is no index to go stale: what is mostly in order is summed by columns, the few lines that
+are late are kept aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import logging
+import os
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from barman.catalog.xlog_lines import (
+    Columns,
+    WalEntry,
+    columns_of,
+    format_entry,
+    is_ascending,
+    is_complete_line,
+    parse_chunk,
+    parse_row,
+    sort_columns,
+)
+from barman.errors import CatalogError
+from barman.host.files import make_directories, naming, replacing
+from barman.postgres.wal_names import timeline_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from barman.catalog.xlog_lines import Row
+
+__all__ = ["LedgerWriter", "WalEntry", "WalTotals", "XlogDb"]
+
+_log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 1024
+_FEW_NAMES = 8
+
+
+class WalTotals(NamedTuple):
+    """How many segments a range has, their stored size, and the lowest and highest of them, None if there are none."""
+
+    files: int = 0
+    size_bytes: int = 0
+    first: WalEntry | None = None
+    last: WalEntry | None = None
+
+
+class _Part(NamedTuple):
+    """A piece of the file: its lines that are not late run from name first to name last."""
+
+    offset: int
+    length: int
+    first: bytes
+    last: bytes
+
+
+class XlogDb:
+    """The ledger of one server's WAL archive."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: Callable[[], AbstractContextManager[object]],
+        scan: Callable[[], Iterable[WalEntry]],
+    ) -> None:
+        """lock: exclusive, waiting, not reentrant. scan: what the archive really holds, if the file is missing."""
+        self.path = path
+        self._lock = lock
+        self._scan = scan
+
+    # Reading
+
+    def entries(self, first: str | None = None, last: str | None = None) -> Iterator[WalEntry]:
+        """Yield the entries from first to last, both included, in name order, each name once; None: no bound."""
+        low = (first or "").encode()
+        high = None if last is None else last.encode()
+        with self._reading() as reading:
+            late = [row for row in reading.survey() if low <= row[0] and (high is None or row[0] <= high)]
+            rows = reading.rows(low, high)
+            if late:
+                replaced = {row[0] for row in late}
+                rows = heapq.merge((row for row in rows if row[0] not in replaced), late)
+            yield from map(parse_row, rows)
+
+    def get(self, names: Collection[str]) -> dict[str, WalEntry]:
+        """Return the entries of those names that have one."""
+        wanted = {name.encode() for name in names}
+        found: dict[str, WalEntry] = {}
+        if not wanted:
+            return found
+        with self._reading() as reading:
+            for chunk in reading.chunks():
+                # A memory search is some ten times faster than splitting the lines.
+                if len(wanted) <= _FEW_NAMES and not any(name in chunk for name in wanted):
+                    continue
+                columns = parse_chunk(chunk)
+                for name in wanted.intersection(columns.names):
+                    index = len(columns.names) - 1 - columns.names[::-1].index(name)
+                    found[name.decode()] = parse_row(columns.row(index))
+        return found
+
+    def totals(self, ranges: Sequence[tuple[str, str]]) -> list[WalTotals]:
+        """Return count and size of the segments in each range of names, both ends included; one pass for all of them.
+
+        Labels, partial segments and history files are not counted.
+        """
+        cells = _Cells(ranges)
+        with self._reading() as reading:
+            late = reading.survey(cells.add)
+            if late:
+                names = {row[0] for row in late}
+                cells.remove(columns_of(row for row in reading.rows(late[0][0], late[-1][0]) if row[0] in names))
+                cells.add(columns_of(late))
+        return [cells.total(first, last) for first, last in ranges]
+
+    def newest_per_timeline(self) -> dict[int, WalEntry]:
+        """Return the highest segment of each timeline that has any, by timeline."""
+        newest: dict[bytes, Row] = {}
+
+        def visit(columns: Columns) -> None:
+            columns = columns.segments()
+            for index in _timeline_ends(columns.names):
+                row = columns.row(index)
+                key = row[0][:8]
+                if key not in newest or row[0] >= newest[key][0]:
+                    newest[key] = row
+
+        with self._reading() as reading:
+            visit(columns_of(reading.survey(visit)))
+        return {timeline_of(key.decode()): parse_row(newest[key]) for key in sorted(newest)}
+
+    def is_empty(self, *, from_timeline: int = 0) -> bool:
+        """Whether there is no entry at all of timeline from_timeline or a later one."""
+        return next(self.entries(f"{from_timeline:08X}"), None) is None
+
+    def history_names(self) -> list[str]:
+        """Return the names of the timeline history files, in order."""
+        with self._reading() as reading:
+            names = {
+                name
+                for chunk in reading.chunks()
+                if b".history" in chunk
+                for name in parse_chunk(chunk).names
+                if name.endswith(b".history")
+            }
+        return sorted(name.decode() for name in names)
+
+    # Writing
+
+    def append(self, entries: Sequence[WalEntry]) -> None:
+        """Add entries; on return they are durable, on an error none of them is there."""
+        with self.writing() as writer:
+            writer.append(entries)
+
+    def remove(self, names: Collection[str]) -> None:
+        """Drop the lines of names, atomically and durably; names without a line are passed over."""
+        with self.writing() as writer:
+            writer.remove(names)
+
+    def rebuild(self) -> Sequence[WalEntry]:
+        """Replace the ledger by what the archive really holds, atomically, and return it."""
+        with self.writing() as writer:
+            return writer.rebuild()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[LedgerWriter]:
+        """Hold the lock, so that files and lines can be changed together."""
+        with self._lock():
+            yield LedgerWriter(self.path, self._scan)
+
+    # Opening
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[_Reading]:
+        self._require_ledger()
+        with _cannot("read", self.path), open(self.path, "rb", buffering=0) as file:
+            reading = _Reading(file)
+            yield reading
+            if reading.broken:
+                _log.warning("%s: passed over %s broken lines", self.path, reading.broken)
+
+    def _require_ledger(self) -> None:
+        """Rebuild a ledger that is missing, or that was emptied by a crash of a program that rewrites it in place."""
+        with contextlib.suppress(FileNotFoundError), _cannot("read", self.path):
+            if os.stat(self.path).st_size:
+                return
+        if next(iter(self._scan()), None) is not None:
+            _log.warning("%s is missing or empty: rebuilding it", self.path)
+            self.rebuild()
+        elif not self.path.exists():
+            with self.writing() as writer:
+                writer.append(())
+
+
+class LedgerWriter:
+    """What may be done to the ledger while its lock is held; obtained from XlogDb.writing."""
+
+    def __init__(self, path: Path, scan: Callable[[], Iterable[WalEntry]]) -> None:
+        """path, scan: as given to XlogDb."""
+        self._path = path
+        self._scan = scan
+
+    def append(self, entries: Sequence[WalEntry]) -> None:
+        """Add entries; on return they are durable, on an error none of them is there. A torn end is cut off first."""
+        if not self._path.exists():
+            self._write_all({entry.name: entry for entry in (*self._scan(), *entries)})
+            return
+        lines = b"".join(map(format_entry, entries))
+        with _cannot("write", self._path), open(self._path, "r+b", buffering=0) as file, naming(self._path):
+            size, tail_is_complete = _repair_end(file)
+            try:
+                _write(file, b"\n" + lines if tail_is_complete else lines)
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(size)
+                raise
+
+    def remove(self, names: Collection[str]) -> None:
+        """Drop the lines of names, atomically and durably; broken lines go with them."""
+        unwanted = {name.encode() for name in names}
+        if not unwanted or not self._path.exists():
+            return
+        with _cannot("write", self._path), open(self._path, "rb", buffering=0) as old, replacing(self._path) as new:
+            reading = _Reading(old)
+            for chunk in reading.chunks():
+                columns = parse_chunk(chunk)
+                if columns.broken or not unwanted.isdisjoint(columns.names):
+                    kept = (row for row in columns.rows() if row[0] not in unwanted)
+                    new.writelines(b"\t".join(row) + b"\n" for row in kept)
+                else:
+                    new.write(chunk)
+
+    def rebuild(self) -> Sequence[WalEntry]:
+        """Replace the ledger by what the archive really holds, atomically, and return it in name order.
+
+        The compression of an encrypted file cannot be seen from outside; the old line's is kept.
+        """
+        known = self._encrypted_entries()
+        found = {}
+        for entry in self._scan():
+            old = known.get(entry.name)
+            found[entry.name] = entry._replace(compression=old.compression) if entry.encryption and old else entry
+        return self._write_all(found)
+
+    def _encrypted_entries(self) -> dict[str, WalEntry]:
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb", buffering=0) as file:
+            return {
+                row[0].decode(): parse_row(row)
+                for chunk in _Reading(file).chunks()
+                for row in parse_chunk(chunk).rows()
+                if row[-1] != b"None"
+            }
+        return {}
+
+    def _write_all(self, entries: Mapping[str, WalEntry]) -> Sequence[WalEntry]:
+        ordered = [entries[name] for name in sorted(entries)]
+        with _cannot("write", self._path):
+            make_directories(self._path.parent)
+            with replacing(self._path) as file:
+                file.writelines(map(format_entry, ordered))
+        return ordered
+
+
+class _Reading:
+    """The lines of the file as it was when opened; whoever appends meanwhile is not seen."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.broken = 0
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+        self._parts: list[_Part] = []
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content in pieces of whole lines; a torn last line is left out."""
+        for _, chunk in self._located_chunks():
+            yield chunk
+
+    def survey(self, visit: Callable[[Columns], None] | None = None) -> list[Row]:
+        """Go through the lines once; return those that come late (behind a higher name), in order.
+
+        visit gets all others, in order and each name once, except for those that a late line replaces.
+        """
+        high = b""
+        late: dict[bytes, Row] = {}
+        for offset, chunk in self._located_chunks():
+            columns = parse_chunk(chunk)
+            self.broken += columns.broken
+            if not columns.names:
+                continue
+            if not is_ascending(columns.names):
+                columns = sort_columns(columns)
+            if columns.names[0] <= high:
+                cut = bisect_right(columns.names, high)
+                late.update((row[0], row) for row in columns.part(0, cut).rows())
+                columns = columns.part(cut, len(columns.names))
+                if not columns.names:
+                    continue
+            high = columns.names[-1]
+            self._parts.append(_Part(offset, len(chunk), columns.names[0], high))
+            if visit is not None:
+                visit(columns)
+        return [late[name] for name in sorted(late)]
+
+    def rows(self, low: bytes, high: bytes | None) -> Iterator[Row]:
+        """Yield the lines between low and high that do not come late, in order. After survey."""
+        for part in self._parts:
+            if part.last < low or (high is not None and part.first > high):
+                continue
+            columns = parse_chunk(self._read(part.offset, part.length))
+            if not is_ascending(columns.names):
+                columns = sort_columns(columns)
+            start = bisect_left(columns.names, max(low, part.first))
+            stop = len(columns.names) if high is None else bisect_right(columns.names, high)
+            yield from columns.part(start, stop).rows()
+
+    def _located_chunks(self) -> Iterator[tuple[int, bytes]]:
+        offset = 0
+        while offset < self._size:
+            chunk = self._read(offset, _CHUNK_BYTES)
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                yield offset, chunk[:end]
+            elif offset + len(chunk) >= self._size:
+                if is_complete_line(chunk):
+                    yield offset, chunk + b"\n"
+                return
+            # Without any line end this is no text but what a crash left: pass over it.
+            offset += end or len(chunk)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), min(length, self._size - offset), offset)
+
+
+class _Cells:
+    """Totals of the stretches between all ends of all ranges."""
+
+    def __init__(self, ranges: Iterable[tuple[str, str]]) -> None:
+        cuts = set()
+        for first, last in ranges:
+            cuts |= {first.encode(), _behind(last)}
+        self._cuts = sorted(cuts)
+        self._cells = [_Cell() for _ in range(len(cuts) + 1)]
+
+    def add(self, columns: Columns) -> None:
+        """Count the segments among lines that are in order."""
+        for cell, part in self._split(columns.segments()):
+            cell.count += len(part.names)
+            cell.size_bytes += sum(map(int, part.sizes))
+            cell.stretch(part.row(0))
+            cell.stretch(part.row(-1))
+
+    def remove(self, columns: Columns) -> None:
+        """Take back segments that were added; lines of the same names will be added instead."""
+        for cell, part in self._split(columns.segments()):
+            cell.count -= len(part.names)
+            cell.size_bytes -= sum(map(int, part.sizes))
+
+    def total(self, first: str, last: str) -> WalTotals:
+        """Return what lies between two names, both included; they are ends of a range given at the beginning."""
+        start = bisect_right(self._cuts, first.encode())
+        stop = bisect_right(self._cuts, _behind(last))
+        cells = [cell for cell in self._cells[start:stop] if cell.count]
+        if not cells:
+            return WalTotals()
+        return WalTotals(
+            files=sum(cell.count for cell in cells),
+            size_bytes=sum(cell.size_bytes for cell in cells),
+            first=_entry(cells[0].first),
+            last=_entry(cells[-1].last),
+        )
+
+    def _split(self, columns: Columns) -> Iterator[tuple[_Cell, Columns]]:
+        names = columns.names
+        start = 0
+        while start < len(names):
+            index = bisect_right(self._cuts, names[start])
+            stop = bisect_left(names, self._cuts[index], start) if index < len(self._cuts) else len(names)
+            yield self._cells[index], columns.part(start, stop)
+            start = stop
+
+
+class _Cell:
+    """Sums over neighbouring segments, and the lowest and highest of them."""
+
+    __slots__ = ("count", "first", "last", "size_bytes")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.size_bytes = 0
+        self.first: Row | None = None
+        self.last: Row | None = None
+
+    def stretch(self, row: Row) -> None:
+        if self.first is None or row[0] <= self.first[0]:
+            self.first = row
+        if self.last is None or row[0] >= self.last[0]:
+            self.last = row
+
+
+def _entry(row: Row | None) -> WalEntry | None:
+    return None if row is None else parse_row(row)
+
+
+def _behind(name: str) -> bytes:
+    """Return what sorts directly behind the segment name."""
+    return name.encode() + b"\0"
+
+
+def _timeline_ends(names: Sequence[bytes]) -> Iterator[int]:
+    """Yield the index of the highest name of each timeline among names in order."""
+    start = 0
+    while start < len(names):
+        start = bisect_right(names, names[start][:8] + b"G")
+        yield start - 1
+
+
+def _repair_end(file: BinaryIO) -> tuple[int, bool]:
+    """Cut off a torn last line; return the size, and whether the last line is whole but for its newline."""
+    size = file.seek(0, os.SEEK_END)
+    end = size
+    tail = b""
+    while end and b"\n" not in tail:
+        start = max(end - _CHUNK_BYTES, 0)
+        tail = os.pread(file.fileno(), end - start, start) + tail
+        end = start
+    line = tail[tail.rfind(b"\n") + 1 :]
+    if line and is_complete_line(line):
+        return size, True
+    if line:
+        size = file.truncate(size - len(line))
+    file.seek(size)
+    return size, False
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextlib.contextmanager
+def _cannot(verb: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CatalogError(f"cannot {verb} the WAL catalogue {path}: {error.strerror}") from error
