@@ -1,0 +1,169 @@
+"""Reading compressed streams: the libraries behind one reader that notices damage and early ends. Hot-safe."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
+
+from barman.errors import Permanent
+from barman.storage.compress.snappy import MAGIC, import_cramjam
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LIMIT = 1 << 20
+
+
+class _Decoder(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def decompress(self) -> Callable[..., bytes]: ...
+
+
+class Decoding(NamedTuple):
+    """How to decode one algorithm. piece: how much to feed at once, so that what comes out stays within memory.
+
+    limit: most bytes to be handed out at once, for decoders that keep the rest to themselves. errors: what damage
+    raises.
+    """
+
+    new: Callable[[], _Decoder]
+    piece: int
+    limit: int | None
+    errors: tuple[type[Exception], ...]
+
+
+class DecodingReader(io.RawIOBase):
+    """The decoded bytes of one or more compressed streams, one after the other."""
+
+    def __init__(self, file: BinaryIO, decoding: Decoding) -> None:
+        self._file = file
+        self._decoding = decoding
+        self._decoder = decoding.new()
+        self._ready = memoryview(b"")
+        self._fed = False
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill buffer as far as one step goes; 0 at the end."""
+        while not self._ready:
+            if not self._step():
+                return 0
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def _step(self) -> bool:
+        """Decode a little more; False at the end of the file."""
+        data = b""
+        if self._decoder.eof:
+            data = self._decoder.unused_data
+            self._decoder = self._decoding.new()
+            self._fed = False
+        elif not getattr(self._decoder, "needs_input", True):
+            self._decode(b"")
+            return True
+        data = data or self._file.read(self._decoding.piece)
+        if not data:
+            if self._fed:
+                raise Permanent("the compressed data end too early")
+            return False
+        self._fed = True
+        self._decode(data)
+        return True
+
+    def _decode(self, data: bytes) -> None:
+        limit = () if self._decoding.limit is None else (self._decoding.limit,)
+        try:
+            self._ready = memoryview(self._decoder.decompress(data, *limit))
+        except self._decoding.errors as error:
+            raise Permanent(f"the compressed data are damaged ({error})") from error
+
+
+def _gzip_decoding() -> Decoding:
+    import zlib
+
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return Decoding(lambda: zlib.decompressobj(31), 16384, None, (zlib.error,))
+    return Decoding(
+        lambda: isal_zlib.decompressobj(31), 16384, None, (zlib.error, cast("type[Exception]", isal_zlib.error))
+    )
+
+
+def _bzip2_decoding() -> Decoding:
+    import bz2
+
+    return Decoding(bz2.BZ2Decompressor, 65536, _LIMIT, (OSError,))
+
+
+def _xz_decoding() -> Decoding:
+    import lzma
+
+    return Decoding(lzma.LZMADecompressor, 65536, _LIMIT, (lzma.LZMAError,))
+
+
+def _lz4_decoding() -> Decoding:
+    import lz4.frame
+
+    return Decoding(lz4.frame.LZ4FrameDecompressor, 65536, None, (RuntimeError,))
+
+
+def _zstd_decoding() -> Decoding:
+    import zstandard
+
+    # A kibibyte of run-length blocks decodes to 32 MiB; pieces are never more.
+    return Decoding(lambda: zstandard.ZstdDecompressor().decompressobj(), 1024, None, (zstandard.ZstdError,))
+
+
+def _snappy_decoding() -> Decoding:
+    cramjam = import_cramjam()
+    return Decoding(lambda: _SnappyDecoder(cramjam.snappy.decompress), 65536, None, (cramjam.DecompressionError,))
+
+
+class _SnappyDecoder:
+    """Decodes the framing format chunk by chunk. Source: snappy, framing_format.txt."""
+
+    needs_input = True
+    unused_data = b""
+
+    def __init__(self, decompress: Callable[[bytes], bytes]) -> None:
+        self._decompress = decompress
+        self._rest = b""
+
+    @property
+    def eof(self) -> bool:
+        """The format has no end mark: it may end wherever a chunk does."""
+        return not self._rest
+
+    def decompress(self, data: bytes) -> bytes:
+        data = self._rest + data
+        end = 0
+        while end + 4 <= len(data):
+            following = end + 4 + int.from_bytes(data[end + 1 : end + 4], "little")
+            if following > len(data):
+                break
+            end = following
+        self._rest = data[end:]
+        whole = data[:end] if data.startswith(MAGIC) else MAGIC + data[:end]
+        return bytes(self._decompress(whole))
+
+
+DECODINGS: dict[str, Callable[[], Decoding]] = {
+    "gzip": _gzip_decoding,
+    "bzip2": _bzip2_decoding,
+    "xz": _xz_decoding,
+    "lz4": _lz4_decoding,
+    "zstd": _zstd_decoding,
+    "snappy": _snappy_decoding,
+}

@@ -1,0 +1,98 @@
+"""Writing compressed streams: one encoder per algorithm, all with the interpreter lock released while they work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from barman.storage.compress.snappy import import_cramjam
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Encoder(Protocol):
+    """A compressor of one stream; what compress keeps to itself, flush gives, with the end mark."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Take data, give what is ready."""
+
+    def flush(self) -> bytes:
+        """Give the rest."""
+
+
+def _gzip_encoder(level: int) -> Encoder:
+    """Take the fastest library there is for the level: isal knows only the lowest."""
+    import zlib
+
+    if level == 1:
+        try:
+            from isal import isal_zlib
+
+            return cast("Encoder", isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, wbits=31))
+        except ImportError:
+            pass
+    try:
+        from zlib_ng import zlib_ng
+
+        return cast("Encoder", zlib_ng.compressobj(level, wbits=31))
+    except ImportError:
+        return zlib.compressobj(level, wbits=31)
+
+
+def _bzip2_encoder(level: int) -> Encoder:
+    import bz2
+
+    return bz2.BZ2Compressor(level)
+
+
+def _xz_encoder(level: int) -> Encoder:
+    import lzma
+
+    return lzma.LZMACompressor(preset=level)
+
+
+def _zstd_encoder(level: int) -> Encoder:
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
+
+
+class _Lz4Encoder:
+    """The frame compressor with its header; content checksum, so that damage shows."""
+
+    def __init__(self, level: int) -> None:
+        import lz4.frame
+
+        self._frame = lz4.frame.LZ4FrameCompressor(
+            compression_level=level, content_checksum=True, block_size=lz4.frame.BLOCKSIZE_MAX1MB
+        )
+        self._head = self._frame.begin()
+
+    def compress(self, data: bytes, /) -> bytes:
+        head, self._head = self._head, b""
+        return bytes(head + self._frame.compress(data))
+
+    def flush(self) -> bytes:
+        return bytes(self._head + self._frame.flush())
+
+
+class _SnappyEncoder:
+    def __init__(self, _level: int) -> None:
+        self._stream = import_cramjam().snappy.Compressor()
+
+    def compress(self, data: bytes, /) -> bytes:
+        self._stream.compress(data)
+        return bytes(self._stream.flush())
+
+    def flush(self) -> bytes:
+        return bytes(self._stream.finish())
+
+
+ENCODERS: dict[str, Callable[[int], Encoder]] = {
+    "gzip": _gzip_encoder,
+    "bzip2": _bzip2_encoder,
+    "xz": _xz_encoder,
+    "lz4": _Lz4Encoder,
+    "zstd": _zstd_encoder,
+    "snappy": _SnappyEncoder,
+}
