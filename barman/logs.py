@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEFAULT_FORMAT = "%(asctime)s [%(process)s] %(name)s %(levelname)s: %(message)s"
-
 # Messages the person at the terminal has already been shown are logged under this name.
 SHOWN = "barman.output"
 
@@ -24,17 +22,7 @@ class _NotShown(logging.Filter):
         return record.name != SHOWN
 
 
-def parse_level(text: str | int) -> int | None:
-    """The number of a level name (any case) or number; None if it is neither."""
-    if isinstance(text, int):
-        return text
-    level = logging.getLevelName(text.strip().upper())
-    if isinstance(level, int):
-        return level
-    return int(text) if text.strip().isdigit() else None
-
-
-def open_log(path: Path | None, *, level: int, line_format: str | None = None, verbose: bool = False) -> str | None:
+def open_log(path: Path | None, *, level: int | str, line_format: str, verbose: bool = False) -> str | None:
     """Send all records from level on to the file, re-opened when it is rotated; returns a complaint or None.
 
     Without a file, or when it cannot be written, standard error gets what is not shown there anyway: warnings and
@@ -52,7 +40,7 @@ def open_log(path: Path | None, *, level: int, line_format: str | None = None, v
         handler = logging.StreamHandler(sys.stderr)
         handler.addFilter(_NotShown())
         handler.setLevel(logging.NOTSET if verbose else logging.WARNING)
-    handler.setFormatter(logging.Formatter(line_format or DEFAULT_FORMAT))
+    handler.setFormatter(logging.Formatter(line_format))
     root = logging.getLogger()
     close_log()
     root.addHandler(handler)

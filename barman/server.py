@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from barman.errors import ConfigError, UnknownServer
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from barman.config.settings import GlobalSettings, ServerSettings
     from barman.host.locks import Locks
     from barman.postgres.connection import Postgres, PostgresStreaming
+    from barman.storage.compress.codecs import CustomFilters
+    from barman.storage.storage import Storage
+
+_CONNECT_TIMEOUT_S: Final = 10
 
 
 class Server:
@@ -60,38 +64,62 @@ class Server:
     @cached_property
     def xlogdb(self) -> XlogDb:
         """The ledger of archived WAL."""
+        from barman.catalog.wal_archive import scan_archive
         from barman.catalog.xlogdb import XlogDb
 
-        return XlogDb(self.paths.xlogdb, self.locks.xlogdb)
+        return XlogDb(self.paths.xlogdb, self.locks.xlogdb, lambda: scan_archive(self._wal_storage, self._identify_wal))
 
     @cached_property
     def wal_archive(self) -> WalArchive:
         """The archived WAL files, with their ledger."""
         from barman.catalog.wal_archive import WalArchive
-        from barman.storage.local import LocalStorage
+        from barman.storage.compress.decoded import open_decoded
 
-        return WalArchive(LocalStorage(self.paths.wals), self.xlogdb)
+        return WalArchive(
+            self._wal_storage,
+            self.xlogdb,
+            open_decoded=lambda file: open_decoded(file, custom=self.custom_filters),
+            identify=self._identify_wal,
+            directory=self.paths.wals,
+        )
 
-    def postgres(self) -> Postgres:
+    @cached_property
+    def custom_filters(self) -> CustomFilters | None:
+        """The commands that compress and decompress WAL; None unless compression is custom."""
+        from barman.storage.compress.codecs import CustomFilters
+
+        settings = self.settings
+        if settings.compression != "custom":
+            return None
+        magic = settings.custom_compression_magic
+        return CustomFilters(
+            compress=settings.custom_compression_filter,
+            decompress=settings.custom_decompression_filter,
+            magic=None if magic is None else bytes.fromhex(magic.removeprefix("0x")),
+        )
+
+    def postgres(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> Postgres:
         """A new connection object for conninfo. ConfigError without one."""
-        return self._normal("conninfo", self.settings.conninfo)
+        return self._normal("conninfo", self.settings.conninfo, connect_timeout_s)
 
-    def primary_postgres(self) -> Postgres | None:
+    def primary_postgres(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> Postgres | None:
         """A new connection object for primary_conninfo (backup from a standby), if there is one."""
         conninfo = self.settings.primary_conninfo
-        return None if conninfo is None else self._normal("primary_conninfo", conninfo)
+        return None if conninfo is None else self._normal("primary_conninfo", conninfo, connect_timeout_s)
 
-    def wal_postgres(self) -> Postgres:
+    def wal_postgres(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> Postgres:
         """A new connection object for monitoring where WAL comes from."""
-        return self._normal("wal_conninfo", self.settings.effective_wal_conninfo)
+        return self._normal("wal_conninfo", self.settings.effective_wal_conninfo, connect_timeout_s)
 
-    def streaming(self) -> PostgresStreaming:
+    def streaming(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> PostgresStreaming:
         """A new replication connection object for backups."""
-        return self._streaming("streaming_conninfo", self.settings.effective_streaming_conninfo)
+        conninfo = self.settings.effective_streaming_conninfo
+        return self._streaming("streaming_conninfo", conninfo, connect_timeout_s)
 
-    def wal_streaming(self) -> PostgresStreaming:
+    def wal_streaming(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> PostgresStreaming:
         """A new replication connection object for WAL."""
-        return self._streaming("wal_streaming_conninfo", self.settings.effective_wal_streaming_conninfo)
+        conninfo = self.settings.effective_wal_streaming_conninfo
+        return self._streaming("wal_streaming_conninfo", conninfo, connect_timeout_s)
 
     def environment(self) -> Mapping[str, str]:
         """The environment for programs run for this server: path_prefix comes first in PATH."""
@@ -99,15 +127,26 @@ class Server:
 
         return environment(self.settings.path_prefix)
 
-    def _normal(self, option: str, conninfo: str | None) -> Postgres:
+    @cached_property
+    def _wal_storage(self) -> Storage:
+        from barman.storage.local import LocalStorage
+
+        return LocalStorage(self.paths.wals)
+
+    def _identify_wal(self, first_bytes: bytes) -> str | None:
+        from barman.storage.compress.codecs import identify
+
+        return identify(first_bytes, custom=self.custom_filters)
+
+    def _normal(self, option: str, conninfo: str | None, connect_timeout_s: int) -> Postgres:
         from barman.postgres.connection import Postgres
 
-        return Postgres(self._required(option, conninfo))
+        return Postgres(self._required(option, conninfo), connect_timeout_s=connect_timeout_s)
 
-    def _streaming(self, option: str, conninfo: str | None) -> PostgresStreaming:
+    def _streaming(self, option: str, conninfo: str | None, connect_timeout_s: int) -> PostgresStreaming:
         from barman.postgres.connection import PostgresStreaming
 
-        return PostgresStreaming(self._required(option, conninfo))
+        return PostgresStreaming(self._required(option, conninfo), connect_timeout_s=connect_timeout_s)
 
     def _required(self, option: str, conninfo: str | None) -> str:
         if conninfo is None:

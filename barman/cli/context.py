@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from click.exceptions import Exit
@@ -18,9 +17,11 @@ from barman.errors import BarmanError, ConfigError, UnknownServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from barman.cli.render.output import Output
     from barman.config.load import Config, ServerConfig
+    from barman.config.settings import GlobalSettings
     from barman.server import Server
 
 
@@ -112,12 +113,14 @@ class App:
     @cached_property
     def config(self) -> Config:
         """The configuration; reading it makes us barman_user, opens the log and tells the problems. ConfigError."""
-        from barman.config.load import find_config, load_config
+        from barman.config.load import find_config, load_config, load_globals
         from barman.host.user import become_user
 
-        config = load_config(find_config(self.options.config, os.environ))
-        become_user(config.globals.barman_user)
-        self._open_log(config)
+        path = find_config(self.options.config, os.environ)
+        settings = load_globals(path)
+        become_user(settings.barman_user)
+        self._open_log(settings)
+        config = load_config(path)
         for problem in config.problems:
             self.output.warning(str(problem))
         return config
@@ -196,22 +199,17 @@ class App:
         self.output.info(f"Skipping {'temporarily disabled' if kind == 'disabled' else kind} server '{name}'")
         return None
 
-    def _open_log(self, config: Config) -> None:
-        settings = config.globals
-        wanted = self.options.log_level or settings.log_level
-        level = logs.parse_level(wanted)
-        self.log_file = None if settings.log_file is None else Path(settings.log_file)
+    def _open_log(self, settings: GlobalSettings) -> None:
         complaint = logs.open_log(
-            self.log_file,
-            level=level if level is not None else logs.parse_level("INFO") or 0,
+            settings.log_file,
+            level=self.options.log_level or settings.log_level,
             line_format=settings.log_format,
             verbose=self.options.log_level is not None or self.options.debug,
         )
-        if level is None:
-            self.output.warning(f"unknown log_level '{wanted}', using INFO")
         if complaint:
-            self.log_file = None
             self.output.warning(complaint)
+        else:
+            self.log_file = settings.log_file
 
 
 def _judge(config: ServerConfig, rules: Rules) -> tuple[str, Treatment]:

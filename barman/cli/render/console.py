@@ -6,7 +6,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
-from barman.cli.render.output import Colour, NoBar, Output, redact
+from barman.cli.render.output import Colour, NoBar, Output
+from barman.postgres.conninfo import mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ class ConsoleOutput(Output):
         # A bar is taken off the screen for the time of the line, so that neither smears the other.
         if self._progress is not None:
             self._progress.stop()
-        stream.write(redact(text) + "\n")
+        stream.write(mask_secrets(text) + "\n")
         if self._progress is not None:
             stream.flush()
             self._progress.start()

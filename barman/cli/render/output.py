@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from barman.logs import SHOWN
+from barman.postgres.conninfo import mask_secrets
 
 if TYPE_CHECKING:
     from barman.progress import Bar
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
 Colour = Literal["red", "green", "yellow"]
 
 _log = logging.getLogger(SHOWN)
-
-_REDACTED: Final = "*REDACTED*"
-_KEY_VALUE_PASSWORD: Final = re.compile(r"(?i)(password[ \t]*=[ \t]*)('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)+)")
-_URI_PASSWORD: Final = re.compile(r"(?i)(postgres(?:ql)?://[^:@/\s]*):[^@/\s]*@")
-
-
-def redact(text: str) -> str:
-    """text with the passwords of connection strings blackened, and nothing else changed."""
-    if "assword" not in text.lower() and "postgres" not in text.lower():
-        return text
-    return _URI_PASSWORD.sub(rf"\1:{_REDACTED}@", _KEY_VALUE_PASSWORD.sub(rf"\g<1>{_REDACTED}", text))
 
 
 class NoBar:
@@ -55,23 +44,23 @@ class Output(ABC):
 
     def info(self, message: str) -> None:
         """Tell what is happening; shown and logged."""
-        _log.info("%s", redact(message))
+        _log.info("%s", mask_secrets(message))
         self._message("INFO", message)
 
     def warning(self, message: str) -> None:
         """Something to look at; the exit code stays."""
-        _log.warning("%s", redact(message))
+        _log.warning("%s", mask_secrets(message))
         self._message("WARNING", message)
 
     def error(self, message: str, *, hint: str | None = None) -> None:
         """A failure, perhaps with a sentence saying what to do; the command ends with a non-zero code."""
         self.failed = True
-        _log.error("%s%s", redact(message), f" (HINT: {hint})" if hint else "")
+        _log.error("%s%s", mask_secrets(message), f" (HINT: {hint})" if hint else "")
         self._message("ERROR", message, hint)
 
     def debug(self, message: str) -> None:
         """For --debug only."""
-        _log.debug("%s", redact(message))
+        _log.debug("%s", mask_secrets(message))
         self._message("DEBUG", message)
 
     def bar(

@@ -1,0 +1,91 @@
+"""Finding out what lies on this host for one server."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from barman.catalog.identity import read_identity
+from barman.host.files import make_directories
+from barman.monitor.check_facts import LocalFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from barman.catalog.record import BackupRecord
+    from barman.catalog.xlogdb import WalTotals
+    from barman.server import Server
+
+_LAST_NAME = "F" * 24
+
+
+def gather_local(server: Server, now: datetime) -> LocalFacts:
+    """Look at the server's directories and its catalogue. Creates directories that are missing, nothing else."""
+    problems = [] if server.config.is_disabled else _prepare_directories(server)
+    records = tuple(server.backups.load().values())
+    last = max((record for record in records if record.is_copy_done), key=lambda r: r.backup_id, default=None)
+    since_begin, since_end = _wal_since(server, last)
+    identity = read_identity(server.paths)
+    return LocalFacts(
+        directory_problems=tuple(problems),
+        waiting_incoming=_count_waiting(server.paths.incoming),
+        waiting_streaming=_count_waiting(server.paths.streaming),
+        errors=_count_errors(server.paths.errors),
+        records=records,
+        has_archived_wal=not server.xlogdb.is_empty(),
+        wal_after_backup_bytes=since_end.size_bytes if since_end else 0,
+        newest_wal_age=_age(since_begin, now),
+        stored_system_id=identity.systemid if identity else None,
+        receiver=server.locks.receive_wal().holder(),
+    )
+
+
+def _prepare_directories(server: Server) -> list[str]:
+    problems = []
+    for directory in server.paths.directories:
+        try:
+            make_directories(directory)
+        except OSError as error:
+            problems.append(f"{directory}: {error.strerror}")
+            continue
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            problems.append(f"{directory}: not writable")
+    return problems
+
+
+def _count_waiting(directory: Path) -> int:
+    return sum(not name.endswith(".tmp") for name in _names(directory))
+
+
+def _count_errors(directory: Path) -> Counter[str]:
+    """Files by what is wrong with them, which is the end of their names."""
+    kinds = Counter(name.rpartition(".")[2] for name in _names(directory))
+    if "duplicate" in kinds:
+        kinds["duplicates"] = kinds.pop("duplicate")
+    return kinds
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory) if not name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _wal_since(server: Server, last: BackupRecord | None) -> tuple[WalTotals | None, WalTotals | None]:
+    """WAL archived since the last backup began, and since it ended."""
+    if last is None or last.begin_wal is None:
+        return None, None
+    # "NAME." sorts behind NAME and before the next segment.
+    since_begin, since_end = server.xlogdb.totals(
+        [(last.begin_wal, _LAST_NAME), (f"{last.end_wal or last.begin_wal}.", _LAST_NAME)]
+    )
+    return since_begin, since_end
+
+
+def _age(wal: WalTotals | None, now: datetime) -> timedelta | None:
+    if wal is None or wal.last is None:
+        return None
+    return now - datetime.fromtimestamp(wal.last.mtime, timezone.utc)

@@ -1,0 +1,48 @@
+"""Asking several things at once, and waiting no longer than so long for all of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from barman.host.clock import monotonic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_T = TypeVar("_T")
+
+
+class _Question(threading.Thread, Generic[_T]):
+    """One call on a thread of its own. A daemon: what never answers must not keep the program from ending."""
+
+    def __init__(self, ask: Callable[[], _T]) -> None:
+        super().__init__(daemon=True)
+        self._ask = ask
+        self.answers: list[_T] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.answers.append(self._ask())
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the one who asked
+            self.error = error
+
+
+def ask_together(questions: Mapping[str, Callable[[], _T]], timeout_s: float | None) -> dict[str, _T]:
+    """Call all functions at the same time; the answers by name, without those not known after timeout_s seconds.
+
+    None waits as long as it takes. Raises what the first function that failed raised. Late answers are dropped.
+    """
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    asked = {name: _Question(ask) for name, ask in questions.items()}
+    for question in asked.values():
+        question.start()
+    answers = {}
+    for name, question in asked.items():
+        question.join(None if deadline is None else max(deadline - monotonic(), 0))
+        if question.error is not None:
+            raise question.error
+        if question.answers:
+            answers[name] = question.answers[0]
+    return answers
