@@ -79,6 +79,7 @@ class Cluster:
         self.directory = directory
         self.log = directory / "postgres.log"
         self.port = 5432
+        self.environment = environment(directory)
         self._overrides: dict[str, str] = {}
 
     @property
@@ -123,6 +124,10 @@ class Cluster:
         """End recovery and wait for it."""
         self._pg_ctl("promote", "-w")
 
+    def wait_until_recovered(self) -> None:
+        """Wait until recovery has ended and the server takes writes."""
+        wait_until(lambda: not self.value("select pg_is_in_recovery()"), f"recovery of {self.data} ends", timeout_s=60)
+
     def crash(self) -> None:
         """Kill the server and all its processes, as a power cut would."""
         pid = self.pid()
@@ -152,7 +157,7 @@ class Cluster:
 
     def _pg_ctl(self, *words: str) -> None:
         argv: list[str | Path] = [self.installation.bindir / "pg_ctl", "-D", self.data, *words]
-        run(argv, env=environment(self.directory), cwd=self.directory, check=True)
+        run(argv, env=self.environment, cwd=self.directory, check=True)
 
     # -- SQL
 
@@ -308,6 +313,25 @@ class ClusterMaker:
     def adopt(self, installation: Installation, data: Path, name: str = "restored") -> Cluster:
         """Take an existing data directory, such as a restored one, as a cluster; it is not started."""
         return self._keep(Cluster(installation, data, self._directory(name)))
+
+    def recover(
+        self,
+        installation: Installation,
+        data: Path,
+        name: str = "restored",
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> Cluster:
+        """Start a restored data directory and wait until it has recovered and takes writes.
+
+        It does not archive, whatever the restored configuration says. environment: for the server, and so for its
+        restore_command.
+        """
+        cluster = self.adopt(installation, data, name)
+        cluster.environment.update(environment or {})
+        cluster.start(archive_mode="off", fsync="off")
+        cluster.wait_until_recovered()
+        return cluster
 
     def standby_of(self, primary: Cluster, name: str = "standby") -> Cluster:
         """Make a streaming standby of a running cluster with pg_basebackup, and start it."""

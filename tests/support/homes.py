@@ -92,9 +92,9 @@ class BarmanHome:
     # -- running
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """The environment barman runs in."""
+        """The environment barman runs in, and the shell of somebody who uses it: program and configuration are found."""
         mine = environment(self.directory)
-        return mine | {"PATH": f"{self.programs}:{mine['PATH']}"} | extra
+        return mine | {"PATH": f"{self.programs}:{mine['PATH']}", "BARMAN_CONFIG_FILE": str(self.conf)} | extra
 
     def argv(self, *words: object, program: str = "barman") -> list[str]:
         """The command line of barman with this configuration."""
@@ -211,6 +211,13 @@ class BarmanServer:
         """The names of the files in its WAL archive, history files included, sorted."""
         return sorted(path.name for path in self.wals.rglob("*") if path.is_file() and path.name != "xlog.db")
 
+    def restore(self, backup_id: str, destination: Path, *words: object) -> Path:
+        """Restore a backup into destination, whose parents are made for the unprivileged user; return destination."""
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        give(destination.parent)
+        self.run("restore", backup_id, destination, *words)
+        return destination
+
     def start_streaming(self, cluster: Cluster) -> None:
         """Have cron start the receiver and wait until it streams."""
         self.home.cron()
@@ -227,6 +234,12 @@ class BarmanServer:
             return segment in self.archived_wals()
 
         wait_until(arrived, f"{segment} in the WAL archive", timeout_s=timeout_s, step_s=0.2)
+
+    def close_and_archive(self, cluster: Cluster) -> str:
+        """Close the cluster's current segment, have it archived, and return its name."""
+        segment = cluster.switch_wal()
+        self.archive_up_to(segment)
+        return segment
 
 
 def _connected(cluster: Cluster) -> dict[str, object]:

