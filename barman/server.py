@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from barman.catalog.xlogdb import XlogDb
     from barman.config.load import Config, ServerConfig
     from barman.config.settings import GlobalSettings, ServerSettings
+    from barman.host.hooks import Event, Hooks
     from barman.host.locks import Locks
     from barman.postgres.connection import Postgres, PostgresStreaming
     from barman.storage.compress.codecs import CustomFilters
@@ -120,6 +121,17 @@ class Server:
         """A new replication connection object for WAL."""
         conninfo = self.settings.effective_wal_streaming_conninfo
         return self._streaming("wal_streaming_conninfo", conninfo, connect_timeout_s)
+
+    def hooks(self, event: Event) -> Hooks:
+        """The hook scripts configured for event."""
+        from barman.host.hooks import Hooks, Scripts
+
+        names = (f"pre_{event.value}_script", f"pre_{event.value}_retry_script",
+                 f"post_{event.value}_retry_script", f"post_{event.value}_script")  # fmt: skip
+        scripts = Scripts(*(getattr(self.settings, name) for name in names))
+        return Hooks(
+            event, scripts, server=self.name, config_path=self.config_path, path_prefix=self.settings.path_prefix
+        )
 
     def environment(self) -> Mapping[str, str]:
         """The environment for programs run for this server: path_prefix comes first in PATH."""
