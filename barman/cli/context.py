@@ -111,16 +111,29 @@ class App:
         return clock.now()
 
     @cached_property
-    def config(self) -> Config:
-        """The configuration; reading it makes us barman_user, opens the log and tells the problems. ConfigError."""
-        from barman.config.load import find_config, load_config, load_globals
+    def config_path(self) -> Path:
+        """The main configuration file. ConfigError if there is none."""
+        from barman.config.load import find_config
+
+        return find_config(self.options.config, os.environ)
+
+    def start(self) -> GlobalSettings:
+        """Become barman_user and open the log; what the main file alone says. ConfigError."""
+        from barman.config.load import load_globals
         from barman.host.user import become_user
 
-        path = find_config(self.options.config, os.environ)
-        settings = load_globals(path)
+        settings = load_globals(self.config_path)
         become_user(settings.barman_user)
         self._open_log(settings)
-        config = load_config(path)
+        return settings
+
+    @cached_property
+    def config(self) -> Config:
+        """The whole configuration, after start(); what is wrong with it but not fatal is told. ConfigError."""
+        from barman.config.load import load_config
+
+        self.start()
+        config = load_config(self.config_path)
         for problem in config.problems:
             self.output.warning(str(problem))
         return config

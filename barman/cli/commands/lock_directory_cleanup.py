@@ -23,4 +23,4 @@ def command(app: App) -> None:
     """
     from barman.host.locks import cleanup
 
-    cleanup(app.config.globals.barman_lock_directory)
+    cleanup(app.start().barman_lock_directory)

@@ -1,0 +1,116 @@
+"""One maintenance tick: start what is to be started for every server, then let retention do its work.
+
+Nothing here talks to PostgreSQL, and nothing is started where there is nothing to do: a tick of many idle servers
+costs a few directory listings each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.catalog.wal_archive import archive_key
+from barman.cron.children import Child, find_backup_to_check, needs_archiving
+from barman.errors import BarmanError, LockBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from barman.progress import Reporter
+    from barman.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+class Starter(NamedTuple):
+    """How children are started. prefix: the program and the options in front of the command."""
+
+    prefix: tuple[str, ...]
+    spawn: Callable[[Sequence[str]], int]
+
+
+def run_tick(servers: Sequence[Server], starter: Starter, reporter: Reporter, now: datetime) -> None:
+    """Look after the servers, in the order given; trouble with one is reported, and the next is taken.
+
+    Children first, for all of them: a long deletion on one server must not keep WAL of the others waiting. A server
+    whose cron lock is held is left to whoever holds it.
+    """
+    for server in servers:
+        with _contained(server, reporter), server.locks.cron():
+            for child in _find_children(server, reporter):
+                reporter.info(child.message)
+                pid = starter.spawn((*starter.prefix, *child.words))
+                _log.debug("server %s: %s is process %s", server.name, child.words[0], pid)
+    for server in servers:
+        with _contained(server, reporter), server.locks.cron():
+            _enforce_retention(server, reporter, now)
+
+
+@contextlib.contextmanager
+def _contained(server: Server, reporter: Reporter) -> Iterator[None]:
+    """What goes wrong in the block is told as this server's trouble, and ends only the block."""
+    try:
+        yield
+    except LockBusy as busy:
+        reporter.info(f"Another cron process is running on server {server.name}: {busy.message}")
+    except (BarmanError, OSError) as error:
+        _log.debug("server %s", server.name, exc_info=error)
+        reporter.error(f"server {server.name}: {error}")
+    except Exception as error:  # noqa: BLE001 - see below
+        # A bug that one server's state brings out must not cost the others their WAL.
+        _log.exception("server %s", server.name)
+        reporter.error(f"server {server.name}: internal error: {type(error).__name__}: {error}")
+
+
+def _find_children(server: Server, reporter: Reporter) -> Iterator[Child]:
+    name = server.name
+    if not server.config.is_passive:
+        if _has_waiting_wal(server) and server.locks.archive_wal().holder() is None:
+            yield Child(("archive-wal", name), f"Starting WAL archiving for server {name}")
+        yield from _receiver(server, reporter)
+    record = find_backup_to_check(
+        server.backups.load().values(),
+        lambda wal: (server.paths.wals / archive_key(wal)).exists(),
+        is_backup_running=server.locks.backup().holder() is not None,
+    )
+    if record is not None and server.locks.backup_id(record.backup_id).holder() is None:
+        words = ("check-backup", name, record.backup_id)
+        yield Child(words, f"Starting check-backup for backup {record.backup_id} of server {name}")
+
+
+def _has_waiting_wal(server: Server) -> bool:
+    return needs_archiving(
+        server.settings, incoming=_names(server.paths.incoming), streaming=_names(server.paths.streaming)
+    )
+
+
+def _receiver(server: Server, reporter: Reporter) -> Iterator[Child]:
+    """Have receive-wal running exactly when streaming_archiver is on."""
+    holder = server.locks.receive_wal().holder()
+    if server.settings.streaming_archiver:
+        if holder is None:
+            yield Child(("receive-wal", server.name), f"Starting streaming archiver for server {server.name}")
+    elif holder:
+        reporter.info(f"Stopping receive-wal of server {server.name} (process {holder}): streaming_archiver is off")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder, signal.SIGINT)
+
+
+def _enforce_retention(server: Server, reporter: Reporter, now: datetime) -> None:
+    if server.settings.retention_policy is None and not server.backups.deletion_marks():
+        return
+    from barman.retention.delete import enforce
+
+    enforce(server, now, reporter)
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
