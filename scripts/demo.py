@@ -20,7 +20,8 @@ create table orders (id bigserial primary key, customer text not null, amount nu
 """
 _MORE_ORDERS = """
 insert into orders (customer, amount, placed)
-    select 'customer ' || i % 100, (random() * 500)::numeric(10, 2), clock_timestamp() from generate_series(1, {count}) i
+    select 'customer ' || i % 100, (random() * 500)::numeric(10, 2), clock_timestamp()
+    from generate_series(1, {count}) i
 """
 
 

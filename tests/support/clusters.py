@@ -29,6 +29,8 @@ _SETTINGS: Mapping[str, object] = {
     "listen_addresses": "",
     "fsync": "off",
     "shared_buffers": "16MB",
+    # in the data directory, where nothing is left behind by a server that was killed
+    "dynamic_shared_memory_type": "mmap",
     "wal_level": "replica",
     "max_wal_senders": 10,
     "max_replication_slots": 10,

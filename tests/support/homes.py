@@ -92,7 +92,7 @@ class BarmanHome:
     # -- running
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """The environment barman runs in, and the shell of somebody who uses it: program and configuration are found."""
+        """The environment barman runs in: programs and configuration are found, as in the shell of an operator."""
         mine = environment(self.directory)
         return mine | {"PATH": f"{self.programs}:{mine['PATH']}", "BARMAN_CONFIG_FILE": str(self.conf)} | extra
 
