@@ -17,7 +17,8 @@
     ├── CatalogError          a record or ledger cannot be read or written
     ├── WalError              a WAL file or WAL name is not what it should be
     ├── LockBusy              somebody else is doing it
-    └── HookAborted           a retry hook said stop (exit code 63)
+    ├── HookAborted           a retry hook said stop (exit code 63)
+    └── BackupFailed          a backup was begun, and is recorded as FAILED
 
     Terminated                SIGTERM or SIGHUP; a KeyboardInterrupt, so that nothing swallows it
 
@@ -142,6 +143,10 @@ class LockBusy(BarmanError):
 
 class HookAborted(BarmanError):
     """A pre retry hook ended with 63: stop."""
+
+
+class BackupFailed(BarmanError):
+    """A backup could not be completed; its record says why."""
 
 
 class Terminated(KeyboardInterrupt):

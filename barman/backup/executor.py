@@ -31,12 +31,13 @@ class Job:
 
 
 class Executor(Protocol):
-    """One way to take a base backup. An object serves one backup, in this order:
+    """One way to take a base backup; an object serves one backup.
 
-    require_possible → start → copy → stop → make_durable, or abort at any point. Each of the last four takes the record as it stands, and
-    returns it with what it learnt filled in; saving it is the caller's. They raise BarmanError, or OSError for the
-    local file system, after which, as after an interrupt, the caller calls abort and nothing else. A method that
-    repeats something on failure does so by itself, as the settings say.
+    It is asked in this order: require_possible, start, copy, stop, make_durable; or abort at any point. Each of the
+    four after the first takes the record as it stands and returns it with what it learnt filled in; saving it is the
+    caller's. They raise BarmanError, or OSError for the local file system, after which, as after an interrupt, the
+    caller calls abort and nothing else. A method that repeats something on failure does so by itself, as the settings
+    say.
     """
 
     mode: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from barman.backup.durable import make_tree_durable
 from barman.catalog.record import BackupRecord, Status
-from barman.errors import BarmanError, Refused
-from barman.host.files import fsync_tree
+from barman.errors import Refused
 from barman.postgres.wal_names import timeline_of
 from barman.wal.needs import (
     MISSING_WAL,
@@ -36,10 +37,13 @@ def check_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> Bac
 
     Everything archived → DONE, durably. Something still to come → WAITING_FOR_WALS. A hole → FAILED, an error is
     reported. The way back is open: a backup that failed only for a missing file becomes DONE when it arrives.
-    A backup without an end is left as it is. Refused if it failed otherwise; LockBusy if somebody is at it.
+    A backup without an end is left as it is. Refused if it failed otherwise or
+    is being deleted; LockBusy if somebody is at it.
     """
     with server.locks.backup_id(backup_id):
         record = server.backups.get(backup_id)
+        if record.doomed:
+            raise Refused(f"backup {backup_id} of server {server.name} is being deleted")
         if record.status is Status.FAILED and not has_failed_for_wal(record):
             raise Refused(f"backup {backup_id} of server {server.name} has failed: {record.error}")
         if record.status is not Status.DONE and not may_become_complete(record):
@@ -49,9 +53,47 @@ def check_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> Bac
         if judged != record:
             if record.status is Status.STARTED:
                 # Its writer was killed before it said that the copy is on stable storage.
-                fsync_tree(server.paths.backup_dir(backup_id), workers=_workers(server))
+                make_tree_durable(record, server.paths.backup_dir(backup_id), reporter)
             server.backups.save(judged)
             _log.info("backup %s of server %s is now %s", backup_id, server.name, judged.status.value)
         if judged.status is Status.FAILED:
             reporter.error(f"backup {backup_id} of server {server.name}: {judged.error}")
         return judged
+
+
+def _judge(server: Server, record: BackupRecord) -> Verdict:
+    required = required_segments(record)
+    if not required:
+        return Verdict(Outcome.UNKNOWN)
+    archive = server.wal_archive
+    # In this order: what the archiver moves between two of these questions must not look like a hole.
+    newest = archive.newest_segment(timeline_of(required[-1]))
+    coming = _coming(server)
+    # A crash may have left a file in the archive without its line in the ledger, which a restore goes by.
+    archive.heal(required)
+    present = set(required).difference(archive.missing(required))
+    return check_required(record, present, newest, coming=coming)
+
+
+def _coming(server: Server) -> frozenset[str]:
+    """Return what is received and not archived yet, under the names it will have."""
+    landing = (server.paths.incoming, server.paths.streaming)
+    return frozenset(name.partition(".")[0] for directory in landing for name in _names(directory))
+
+
+def _names(directory: Path) -> Iterable[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return ()
+
+
+def _with_status(record: BackupRecord, verdict: Verdict) -> BackupRecord:
+    if verdict.outcome is Outcome.COMPLETE:
+        return replace(record, status=Status.DONE, error=None)
+    if verdict.outcome is Outcome.WAITING:
+        # Somebody took WAL away that had been here: a backup that was whole is not any more.
+        return replace(record, status=Status.WAITING_FOR_WALS, error=None)
+    if verdict.outcome is Outcome.HOLE:
+        return replace(record, status=Status.FAILED, error=f"{MISSING_WAL}{verdict.missing}")
+    return record

@@ -40,8 +40,7 @@ def require_server_can(facts: ServerFacts) -> None:
     """Raise Refused unless the server can take incremental backups now."""
     if not supports(facts.version_num, Feature.INCREMENTAL_BACKUP):
         raise Refused(
-            "incremental backups require PostgreSQL 17 or later, and the server is "
-            f"{version_text(facts.version_num)}"
+            f"incremental backups require PostgreSQL 17 or later, and the server is {version_text(facts.version_num)}"
         )
     if facts.summarize_wal != "on":
         raise Refused(

@@ -6,21 +6,21 @@ import os
 import tarfile
 from typing import TYPE_CHECKING
 
-from barman.errors import CatalogError
-from barman.storage.compress.codecs import identify, open_reader
+from barman.errors import CatalogError, StorageError
+from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = "backup_label"
 _MAXIMUM_SIZE = 1 << 20
-_MAGIC_SIZE = 16
 
 
 def read_label(data: Path) -> str:
     """Return the content of backup_label in a copied data directory, or inside the base archive that stands for it.
 
-    An archive is read only as far as the label, which PostgreSQL sends first. CatalogError if there is none.
+    An archive is read only as far as the label, which PostgreSQL sends first. CatalogError if there is none, or the
+    archive is damaged.
     """
     plain = data / _NAME
     if plain.exists():
@@ -34,7 +34,7 @@ def read_label(data: Path) -> str:
 def _from_archive(archive: Path) -> str:
     try:
         with archive.open("rb") as file:
-            codec = identify(file.read(_MAGIC_SIZE))
+            codec = identify(file.read(LONGEST_MAGIC))
             file.seek(0)
             stream = file if codec is None else open_reader(file, codec)
             with tarfile.open(fileobj=stream, mode="r|") as tar:
@@ -42,6 +42,6 @@ def _from_archive(archive: Path) -> str:
                     content = tar.extractfile(member) if member.name.removeprefix("./") == _NAME else None
                     if content is not None:
                         return os.fsdecode(content.read(_MAXIMUM_SIZE))
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, StorageError) as error:
         raise CatalogError(f"cannot read {archive}: {error}") from error
     raise CatalogError(f"no {_NAME} in {archive}")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from barman.backup.executor import Job
 from barman.backup.incremental import require_parent
 from barman.backup.methods import executor_for
+from barman.backup.request import require_usable_name
 from barman.catalog import chains, selection
 from barman.catalog.identity import read_identity
-from barman.catalog.record import RESERVED_NAMES, is_backup_id
 from barman.config.conflicts import find_cloud_conflicts, find_encryption_conflicts
-from barman.errors import ConfigError, Refused, UsageError
+from barman.errors import ConfigError, Refused
 
 if TYPE_CHECKING:
     from barman.backup.executor import Executor
@@ -50,14 +50,6 @@ def require_valid(server: Server, request: BackupRequest) -> BackupRecord | None
     require_parent(parent, has_manifest=manifest.is_file())
     chains.chain(records, parent.backup_id)
     return parent
-
-
-def require_usable_name(name: str) -> None:
-    """UsageError if a backup of that name could not be chosen by it: empty, shaped like an id, or a shortcut."""
-    if not name.strip() or "\n" in name or is_backup_id(name) or name in RESERVED_NAMES:
-        raise UsageError(
-            f"a backup cannot be named {name!r}", hint="It must not be empty, a backup id, or a word that stands for one."
-        )
 
 
 def prepare(server: Server, settings: ServerSettings, request: BackupRequest, reporter: Reporter) -> Prepared:

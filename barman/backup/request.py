@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
+from barman.catalog.record import RESERVED_NAMES, is_backup_id
+from barman.errors import UsageError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -50,3 +53,12 @@ class BackupRequest:
     wait: bool = False
     wait_timeout_s: float | None = None
     overrides: Overrides = Overrides()
+
+
+def require_usable_name(name: str) -> None:
+    """UsageError if a backup of that name could not be chosen by it: empty, shaped like an id, or a shortcut."""
+    if not name.strip() or "\n" in name or is_backup_id(name) or name in RESERVED_NAMES:
+        raise UsageError(
+            f"a backup cannot be named {name!r}",
+            hint="It must not be empty, a backup id, or a word that stands for one.",
+        )

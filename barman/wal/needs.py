@@ -40,7 +40,7 @@ def required_segments(record: BackupRecord) -> tuple[str, ...]:
     """Return the segments from the begin to the end of the backup, in order; () while the end is unknown.
 
     All are named on the timeline of the end. When a standby followed its primary to a new timeline during the backup,
-    the first of them exist on the timeline of the begin only. Raises CatalogError when the record's positions contradict each other.
+    the first of them exist on the timeline of the begin only. Raises CatalogError when the record contradicts itself.
     """
     if record.begin_wal is None or record.end_wal is None:
         return ()

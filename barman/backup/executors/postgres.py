@@ -8,20 +8,21 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from barman.backup.closing import switch_primary
 from barman.backup.durable import make_tree_durable
 from barman.backup.incremental import require_server_can
 from barman.backup.label import read_label
 from barman.backup.positions import begin_at, end_at
-from barman.backup.closing import switch_primary
 from barman.backup.stall import StallWatch
-from barman.backup.wal_ranges import read_wal_ranges
-from barman.errors import CommandError, ConfigError, ConnectionFailed, PostgresError, Refused
+from barman.errors import CatalogError, CommandError, ConfigError, ConnectionFailed, PostgresError, Refused
 from barman.host import runner
 from barman.host.clock import monotonic
 from barman.host.files import make_directories, remove_tree
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.base_compression import base_compression, compression_problems
+from barman.postgres.conninfo import mask_secrets
 from barman.postgres.lsn import parse_lsn
+from barman.postgres.manifest import read_wal_ranges
 from barman.postgres.tools import find_tool, pg_basebackup_argv, require_compatible
 from barman.postgres.versions import Feature, supports
 
@@ -39,6 +40,8 @@ _log = logging.getLogger(__name__)
 _PROGRESS = re.compile(r"\s*(\d+)/(\d+) kB \(")
 _SWITCH_EVERY_S = 10.0
 _PRIVATE = 0o700
+# The WAL ranges stand at the end, after one line for every file of the cluster.
+_MANIFEST_TAIL_SIZE = 64 * 1024
 
 
 class PostgresExecutor:
@@ -122,12 +125,11 @@ class PostgresExecutor:
         self._job.action = "issuing stop of the backup"
         with self._server.postgres() as postgres:
             facts = postgres.facts()
+        record = replace(record, end_time=facts.server_time)
         if supports(facts.version_num, Feature.BACKUP_MANIFEST):
-            last = max(read_wal_ranges(data / "backup_manifest"))
-            return end_at(replace(record, end_time=facts.server_time), last.end_lsn, last.timeline)
+            return end_at(record, *_end_in_manifest(data / "backup_manifest"))
         # Later than the true end, and the best there is without a manifest.
-        lsn = parse_lsn(facts.current_lsn) if facts.current_lsn else parse_lsn(label.start_lsn)
-        return end_at(replace(record, end_time=facts.server_time), lsn, facts.timeline)
+        return end_at(record, parse_lsn(facts.current_lsn or label.start_lsn), facts.timeline)
 
     def make_durable(self, record: BackupRecord) -> BackupRecord:
         """Flush the copy."""
@@ -172,11 +174,24 @@ class PostgresExecutor:
             watch = _Watch(self._job, bar)
             runner.run(
                 argv,
+                shown=[mask_secrets(argument) for argument in argv],
                 timeout_s=None,
                 env={**self._server.environment(), **self._conninfo.environment(), "LC_ALL": "C"},
                 on_line=watch.line,
                 on_tick=watch.tick,
             )
+
+
+def _end_in_manifest(manifest: Path) -> tuple[int, int]:
+    """Return end LSN and timeline of the WAL the copy needs, as PostgreSQL noted it; CatalogError if it did not."""
+    with manifest.open("rb") as file:
+        file.seek(max(manifest.stat().st_size - _MANIFEST_TAIL_SIZE, 0))
+        # The line the tail begins in is only a part of one; the first line of a short manifest holds nothing we need.
+        ranges = read_wal_ranges(line.decode("utf-8", "surrogateescape") for line in file.readlines()[1:])
+    if not ranges:
+        raise CatalogError(f"{manifest} does not say which WAL the backup needs")
+    last = max(ranges, key=lambda entry: entry.timeline)
+    return parse_lsn(last.end_lsn), last.timeline
 
 
 class _Watch:

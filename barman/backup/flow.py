@@ -1,0 +1,218 @@
+"""From nothing to a complete copy, with the record following every step."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from barman.backup.positions import describe_position
+from barman.catalog.hook_variables import backup_variables
+from barman.catalog.record import Status
+from barman.errors import BackupFailed, BarmanError, Terminated
+from barman.host import clock
+from barman.host.files import make_directories, remove_tree
+from barman.host.hooks import Event
+from barman.human import pretty_interval, pretty_percent, pretty_size
+
+if TYPE_CHECKING:
+    from barman.backup.prepare import Prepared
+    from barman.backup.request import BackupRequest
+    from barman.catalog.record import BackupRecord
+    from barman.server import Server
+
+_log = logging.getLogger(__name__)
+
+_PARENT_LOCK_S = 60.0
+# So often a signal may come while a failure is being noted.
+_ATTEMPTS = 5
+
+
+def take_backup(prepared: Prepared, request: BackupRequest) -> BackupRecord:
+    """Copy the cluster and return its record, saved as WAITING_FOR_WALS: the copy is complete and durable.
+
+    On any exception the executor is stopped, the record says FAILED and why, the post hooks have run, and it is raised:
+    interrupts as they are, everything else as BackupFailed.
+    """
+    flow = _Flow(prepared)
+    try:
+        return flow.run(request)
+    except BaseException as failure:
+        error = flow.fail(failure)
+        if isinstance(failure, Exception):
+            raise error from failure
+        raise
+
+
+class _Flow:
+    def __init__(self, prepared: Prepared) -> None:
+        self._job = prepared.job
+        self._executor = prepared.executor
+        self._cluster_size = prepared.cluster_size
+        self._catalog = prepared.job.server.backups
+        self._known = frozenset(self._catalog.load())
+        self._record: BackupRecord | None = None
+        self._started = clock.now()
+
+    def run(self, request: BackupRequest) -> BackupRecord:
+        """Do all the steps, in order."""
+        record = self._record = self._create(request)
+        self._link_to_parent(record)
+        make_directories(self._job.server.paths.backup_dir(record.backup_id))
+        self._announce(record)
+        self._job.action = "running the pre-backup hooks"
+        run_pre_hooks(self._job.server, record)
+        self._job.action = "starting backup"
+        record = self._save(replace(self._executor.start(record), status=Status.STARTED))
+        self._tell(
+            f"Backup start at LSN: {describe_position(record.begin_xlog, record.begin_wal, record.begin_offset)}"
+        )
+        self._tell(f"Starting backup copy via {self._executor.describe()} for {record.backup_id}")
+        copy_began = clock.monotonic()
+        record = self._executor.copy(record)
+        self._tell(f"Copy done (time: {pretty_interval(timedelta(seconds=clock.monotonic() - copy_began))})")
+        self._tell("Finalising the backup.")
+        record = self._executor.stop(record)
+        record = self._executor.make_durable(record)
+        self._job.action = "saving the record of the backup"
+        record = self._save(replace(record, status=Status.WAITING_FOR_WALS))
+        self._conclude(record)
+        return record
+
+    def fail(self, failure: BaseException) -> BackupFailed:
+        """End what is going on, note the reason, run the hooks; return the error to tell."""
+        reason = describe_failure(failure)
+        action, server = self._job.action, self._job.server
+        record = None
+        for _ in range(_ATTEMPTS):
+            try:
+                self._executor.abort()
+                record = self._note_failure(f"failure {action} ({reason})")
+                break
+            except KeyboardInterrupt:
+                # Asked to end once more; that is what we are doing.
+                continue
+        name = "backup" if record is None else f"backup {record.backup_id}"
+        error = BackupFailed(
+            f"{name} of server {server.name} failed {action}: {reason}", hint=getattr(failure, "hint", None)
+        )
+        if record is not None:
+            run_post_hooks(server, record, error=error)
+        return error
+
+    def _create(self, request: BackupRequest) -> BackupRecord:
+        job = self._job
+        facts, parent = job.facts, job.parent
+        job.action = "creating the record of the backup"
+        return self._catalog.new_record(
+            clock.now(),
+            backup_name=request.name,
+            cluster_size=self._cluster_size,
+            config_file=facts.config_file,
+            data_checksums=facts.data_checksums,
+            hba_file=facts.hba_file,
+            ident_file=facts.ident_file,
+            included_files=facts.included_files or None,
+            mode=self._executor.mode,
+            parent_backup_id=None if parent is None else parent.backup_id,
+            pgdata=facts.data_directory,
+            server_name=job.server.name,
+            summarize_wal=facts.summarize_wal,
+            systemid=facts.system_identifier,
+            # Tablespaces within the data directory have no location of their own, and are copied with it.
+            tablespaces=tuple(found for found in facts.tablespaces if found.location.startswith("/")) or None,
+            version=facts.version_num,
+            xlog_segment_size=facts.segment_size,
+        )
+
+    def _link_to_parent(self, record: BackupRecord) -> None:
+        """Write the new child into its parent's record; at once, so that whoever deletes the parent knows of it."""
+        if record.parent_backup_id is None:
+            return
+        lock = self._job.server.locks.backup_id(record.parent_backup_id)
+        lock.acquire(wait=_PARENT_LOCK_S)
+        try:
+            # The catalogue finds a backup's children by their links to it.
+            self._catalog.save(self._catalog.get(record.parent_backup_id))
+        finally:
+            lock.release()
+
+    def _announce(self, record: BackupRecord) -> None:
+        server, method = self._job.server, self._job.settings.backup_method
+        directory = server.paths.backup_dir(record.backup_id)
+        self._tell(f"Starting backup using {method} method for server {server.name} in {directory}")
+
+    def _conclude(self, record: BackupRecord) -> None:
+        size, own = record.size or 0, record.deduplicated_size or 0
+        saved = (
+            ""
+            if size == own
+            else (f". Actual size on disk: {pretty_size(own)} (-{pretty_percent(1 - own / size)} deduplication ratio).")
+        )
+        self._tell(f"Backup size: {pretty_size(size)}{saved}")
+        self._tell(f"Backup end at LSN: {describe_position(record.end_xlog, record.end_wal, record.end_offset)}")
+        begin = record.begin_time or self._started
+        elapsed = pretty_interval(clock.now() - self._started)
+        self._tell(f"Backup completed (start time: {begin.astimezone():%Y-%m-%d %H:%M:%S.%f}, elapsed time: {elapsed})")
+
+    def _save(self, record: BackupRecord) -> BackupRecord:
+        self._catalog.save(record)
+        self._record = record
+        return record
+
+    def _note_failure(self, error: str) -> BackupRecord | None:
+        """Save the record as FAILED if that is possible at all; None if there is no record."""
+        current = self._record or self._abandoned()
+        if current is None:
+            return None
+        record = replace(current, status=Status.FAILED, error=error, end_time=clock.now())
+        try:
+            return self._save(record)
+        except (BarmanError, OSError) as failure:
+            _log.warning("cannot save that backup %s has failed: %s", record.backup_id, failure)
+        # The disk may be full of the copy that has just become worthless.
+        try:
+            remove_tree(self._job.server.paths.backup_dir(record.backup_id))
+            return self._save(record)
+        except (BarmanError, OSError) as failure:
+            _log.error("backup %s has failed, and its record cannot say so: %s", record.backup_id, failure)
+        return record
+
+    def _abandoned(self) -> BackupRecord | None:
+        """Return the record that was being created when an interrupt came; we hold the lock, so it is ours."""
+        try:
+            created = [record for backup_id, record in self._catalog.load().items() if backup_id not in self._known]
+        except (BarmanError, OSError):
+            return None
+        return created[0] if created else None
+
+    def _tell(self, message: str) -> None:
+        self._job.reporter.info(message)
+
+
+def run_pre_hooks(server: Server, record: BackupRecord) -> None:
+    """Run the hooks that come before a backup; HookAborted if one says stop."""
+    hooks = server.hooks(Event.BACKUP)
+    if hooks:
+        hooks.before(backup_variables(server.paths, server.backups.load(), record))
+
+
+def run_post_hooks(server: Server, record: BackupRecord, *, error: BackupFailed | None = None) -> None:
+    """Run the hooks that come after a backup, whatever became of it."""
+    hooks = server.hooks(Event.BACKUP)
+    if hooks:
+        hooks.after(backup_variables(server.paths, server.backups.load(), record), error=error)
+
+
+def describe_failure(failure: BaseException) -> str:
+    """Return why it failed, in one line: of an OSError the text and the file, of an interrupt who asked for it."""
+    if isinstance(failure, Terminated):
+        return "terminated by a signal"
+    if isinstance(failure, KeyboardInterrupt):
+        return "interrupted by the user"
+    if isinstance(failure, OSError):
+        text = failure.strerror or str(failure)
+        return f"{text}: {failure.filename}" if failure.filename else text
+    text = failure.message if isinstance(failure, BarmanError) else f"{type(failure).__name__}: {failure}"
+    return " ".join(text.split("\n")[0].split()) or type(failure).__name__
