@@ -83,6 +83,13 @@ class GlobalOptions:
     debug: bool = False
     output_format: Literal["console", "json"] = "console"
 
+    def as_arguments(self) -> list[str]:
+        """Spell them out again, for a program that parses its command line itself."""
+        valued = (("--config", self.config), ("--color", self.colour), ("--log-level", self.log_level))
+        words = [word for name, value in valued if value is not None for word in (name, value)]
+        switches = ["--quiet"] * self.quiet + ["--debug"] * self.debug
+        return [*words, *switches, "--format", self.output_format]
+
 
 class App:
     """One run of the program."""

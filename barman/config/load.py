@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from barman.config.active_model import read_active_model
+from barman.config.active_model import resolve_active_server
 from barman.config.conflicts import find_conflicts
 from barman.config.resolve import (
     PATH_OPTIONS,
     resolve_globals,
     resolve_model,
-    resolve_server,
     unknown_options,
 )
 from barman.config.settings import (
@@ -23,7 +22,6 @@ from barman.config.settings import (
 )
 from barman.config.shared_paths import find_shared_paths
 from barman.config.sources import Problem, find_config_file, read_globals, read_sources
-from barman.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,22 +157,10 @@ def _load_model(sources: Sources, name: str) -> ModelConfig:
 
 
 def _load_server(sources: Sources, name: str) -> ServerConfig:
-    errors = []
-    directory = resolve_server(sources, name, only=("backup_directory",)).values["backup_directory"]
-    try:
-        model = read_active_model(str(directory))
-    except ConfigError as error:
-        model = None
-        errors.append(error.message)
-    if model is not None and model not in sources.models:
-        errors.append(f"active model {model!r} does not exist")
-        model = None
-    resolved = resolve_server(sources, name, model=model)
-    settings = build_server_settings(resolved.values)
-    if settings.disabled:
-        errors.append(f"disabled by model {model!r}")
-    errors += find_conflicts(settings)
-    return ServerConfig(name, settings, tuple(errors), model, resolved.origins, resolved.problems)
+    active = resolve_active_server(sources, name)
+    settings = build_server_settings(active.resolved.values)
+    errors = (*active.errors, *find_conflicts(settings))
+    return ServerConfig(name, settings, errors, active.model, active.resolved.origins, active.resolved.problems)
 
 
 def _directories(server: ServerConfig) -> dict[str, str]:

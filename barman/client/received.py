@@ -1,0 +1,54 @@
+"""A WAL file that came over the wire: decompress it where needed, and make sure that it is whole. Hot-safe."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from barman.client.remote import ClientError
+from barman.errors import BarmanError
+from barman.postgres.wal_names import is_segment_name
+from barman.storage.compress import codecs
+from barman.wal.hot_program import STOP_RECOVERY
+
+CHUNK = 1 << 20
+
+_SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
+
+
+def finish(path: str, name: str) -> None:
+    """Make the file at path, received as WAL file name, what PostgreSQL wants: plain and complete.
+
+    ClientError with STOP_RECOVERY if it is damaged: recovery must not end quietly before it.
+    """
+    with open(path, "rb") as file:
+        codec = codecs.identify(file.read(codecs.LONGEST_MAGIC))
+        file.seek(0)
+        if codec is not None:
+            _decompress(file, codec, path, name)
+    size = os.path.getsize(path)
+    if not is_whole(name, size):
+        raise ClientError(f"WAL file {name} arrived with {size} bytes, which is no segment", STOP_RECOVERY)
+
+
+def is_whole(name: str, size: int) -> bool:
+    """Whether size bytes can be all of the plain WAL file name."""
+    return size in _SEGMENT_SIZES if is_segment_name(name) else size > 0
+
+
+def _decompress(file: BinaryIO, codec: str, path: str, name: str) -> None:
+    """Replace path by its decompressed content."""
+    plain = f"{path}.plain"
+    try:
+        with open(plain, "wb") as target:
+            reader = codecs.open_reader(file, codec)
+            while chunk := reader.read(CHUNK):
+                target.write(chunk)
+        os.rename(plain, path)
+    except BaseException as error:
+        if os.path.exists(plain):
+            os.unlink(plain)
+        if isinstance(error, BarmanError):
+            message = f"WAL file {name} cannot be decompressed: {error.message}"
+            raise ClientError(message, STOP_RECOVERY, hint=error.hint) from error
+        raise

@@ -1,0 +1,68 @@
+"""What put-wal and get-wal need to know of the configuration, with the same rules as everybody and less to import."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from barman.config.active_model import resolve_active_server
+from barman.config.conflicts import find_conflicts
+from barman.config.options import SERVER_OPTIONS
+from barman.config.resolve import PATH_OPTIONS, resolve_globals, resolve_server
+from barman.config.shared_paths import find_shared_paths
+from barman.config.sources import find_config_file, read_globals, read_sources
+from barman.config.values import INTERVAL
+from barman.errors import ConfigError, UnknownServer
+from barman.host.user import become_user
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from barman.config.settings import ServerSettings
+    from barman.config.sources import Sources
+
+# Intervals would load datetime, and no rule looks at them.
+_WANTED = frozenset(name for name, option in SERVER_OPTIONS.items() if option.kind is not INTERVAL)
+
+
+class HotServer(NamedTuple):
+    """The few settings of one server that hot programs use; directories as text, as they may be URLs."""
+
+    name: str
+    incoming_wals_directory: str
+    streaming_wals_directory: str
+    wals_directory: str
+    errors_directory: str
+    compression: str | None
+    custom_decompression_filter: str | None
+    custom_compression_magic: str | None
+
+
+def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str, *, inactive: bool) -> HotServer:
+    """Read the configuration, become barman_user, and return the server called name.
+
+    explicit: the file given with -c. inactive: whether an inactive server will do. ConfigError if the configuration
+    or this server's part of it cannot be used, UnknownServer if there is none of this name.
+    """
+    path = find_config_file(explicit, environ)
+    become_user(str(resolve_globals(read_globals(path)).values["barman_user"]))
+    sources = read_sources(path)
+    conflicts = find_shared_paths({server: _directories(sources, server) for server in sources.servers})
+    if conflicts.between:
+        raise ConfigError("the directories of servers collide", problems=conflicts.between)
+    if name not in sources.servers:
+        raise UnknownServer(f"unknown server '{name}'")
+    active = resolve_active_server(sources, name, only=_WANTED)
+    settings = cast("ServerSettings", SimpleNamespace(**active.resolved.values))
+    if not settings.active and not inactive:
+        raise ConfigError(f"server '{name}' is inactive")
+    errors = (*active.errors, *find_conflicts(settings), *conflicts.within.get(name, ()))
+    if errors:
+        problems = [f"server '{name}' is disabled: {error}" for error in errors]
+        raise ConfigError(f"server '{name}' is disabled", problems=problems, hint=f"See 'barman check {name}'.")
+    return HotServer(**{field: getattr(settings, field, name) for field in HotServer._fields})
+
+
+def _directories(sources: Sources, name: str) -> dict[str, str]:
+    values = resolve_server(sources, name, only=PATH_OPTIONS).values
+    return {option: str(values[option]) for option in PATH_OPTIONS}

@@ -1,0 +1,125 @@
+"""What the hot sub-commands of barman share: the global options, and where errors end. Hot-safe.
+
+They parse their own arguments, because click alone would cost more than they have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from barman.errors import BarmanError, ConfigError, Terminated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+STOP_RECOVERY = 200
+"""A file is there but cannot be had whole. PostgreSQL takes exit codes of a restore_command up to 125 for "there is no
+such file", and ends recovery; above that it stops with an error."""
+
+TERMINATED = 143
+"""What a shell reports after SIGTERM; PostgreSQL knows then that it was told to shut down."""
+
+
+class Messages:
+    """Where a hot program speaks: lines on stderr and stdout, or one JSON object at the end."""
+
+    def __init__(self, environ: Mapping[str, str], *, as_json: bool = False, quiet: bool = False) -> None:
+        """environ: tells the address of an ssh client. quiet: only errors; with JSON nothing at all."""
+        self._client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
+        self._json: dict[str, list[str]] | None = {} if as_json else None
+        self._quiet = quiet
+
+    def info(self, message: str) -> None:
+        """A line for the caller, on standard output."""
+        if self._json is not None:
+            self._json.setdefault("_INFO", []).append(message)
+        elif not self._quiet:
+            sys.stdout.write(f"{message}\n")
+
+    def warning(self, message: str) -> None:
+        """Something to look at; the exit code stays."""
+        self._tell("WARNING", message)
+
+    def error(self, message: str, hint: str | None = None) -> None:
+        """Why the exit code is not 0."""
+        self._tell("ERROR", message, hint)
+
+    def close(self, *, data_sent: bool = False) -> None:
+        """Print the JSON object, unless standard output was used for data."""
+        if self._json is not None and not self._quiet and not data_sent:
+            import json
+
+            sys.stdout.write(json.dumps(self._json, sort_keys=True))
+        sys.stdout.flush()
+
+    def _tell(self, level: str, message: str, hint: str | None = None) -> None:
+        if self._json is not None:
+            self._json.setdefault(f"_{level}", []).append(message)
+            return
+        address = f" (ssh host: {self._client})" if self._client else ""
+        sys.stderr.write(f"{level}: {message}{address}\n")
+        if hint:
+            sys.stderr.write(f"HINT: {hint}\n")
+
+
+def build_parser(command: str, description: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Return the parser of `barman [GLOBAL OPTIONS] COMMAND …` and the one to add the command's own arguments to."""
+    parser = argparse.ArgumentParser("barman")
+    parser.add_argument("-c", "--config")
+    parser.add_argument("--color", "--colour", choices=("never", "always", "auto"))
+    parser.add_argument("--log-level", choices=("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("-d", "--debug", action="store_true")
+    parser.add_argument("-f", "--format", choices=("console", "json"))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    return parser, commands.add_parser(command, description=description)
+
+
+def run_program(messages: Messages, work: Callable[[], int]) -> int:
+    """Return what work returns; turn whatever ends it otherwise into one line and an exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    try:
+        return work()
+    except BarmanError as error:
+        return _report(messages, error)
+    except BrokenPipeError:
+        _drop_standard_output()
+        messages.error("the receiver of the data closed the connection")
+    except OSError as error:
+        place = f": {error.filename}" if error.filename is not None else ""
+        messages.error(f"{error.strerror or error}{place}")
+    except Terminated:
+        messages.error("terminated")
+        return TERMINATED
+    except KeyboardInterrupt:
+        messages.error("interrupted")
+    except Exception as error:  # noqa: BLE001 - the boundary of the program
+        messages.error(
+            f"internal error: {type(error).__name__}: {error}", hint="This is a bug in barman, please report it."
+        )
+    return 1
+
+
+def _report(messages: Messages, error: BarmanError) -> int:
+    problems = error.problems if isinstance(error, ConfigError) else ()
+    for problem in problems:
+        messages.error(problem)
+    if not problems:
+        messages.error(error.message, error.hint)
+    return error.exit_code
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise Terminated(f"got signal {number}")
+
+
+def _drop_standard_output() -> None:
+    """Keep the interpreter from tripping over the rest of the buffer when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
