@@ -1,0 +1,51 @@
+"""python -m tests.bench NAME...: measure, beside Barman 3.19.1, and print tables. Without a name: everything."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+
+from tests.bench import archive_wal, catalogue, cron, start_up
+from tests.bench.subjects import subjects
+from tests.support.places import run_directory
+from tests.support.processes import end_processes_of
+from tests.support.users import give
+
+_BENCHMARKS = {
+    "archive-wal": archive_wal.main,
+    "catalogue": catalogue.main,
+    "cron": cron.main,
+    "start-up": start_up.main,
+}
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each case (5)")
+    parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(_BENCHMARKS)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    # a real disk, unless told otherwise: memory has no fsync worth measuring
+    os.environ.setdefault("BARMAN_TEST_SCRATCH", tempfile.gettempdir())
+    programs = subjects(without_reference=arguments.without_reference)
+    directory = run_directory()
+    try:
+        for name in arguments.names or _BENCHMARKS:
+            scratch = directory / name
+            scratch.mkdir()
+            give(scratch)
+            _BENCHMARKS[name](programs, scratch, arguments.rounds)
+            shutil.rmtree(scratch)
+    finally:
+        end_processes_of(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

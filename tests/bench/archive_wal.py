@@ -1,0 +1,115 @@
+"""archive-wal on real WAL: segments per second by compression, beside what the codec alone can do."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from barman.storage.compress.codecs import CODECS, compress_stream, resolve_level
+from tests.bench.measure import interleave, measure, print_table
+from tests.bench.subjects import compare
+from tests.support.clusters import ClusterMaker
+from tests.support.homes import BarmanHome
+from tests.support.installations import choose
+from tests.support.processes import wait_until
+from tests.support.users import give
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.bench.measure import Measured
+
+_SEGMENTS = 32
+_COMPRESSIONS = ("none", "gzip", "zstd", "lz4", "bzip2", "xz")
+_SAMPLE = 4
+
+
+def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
+    """Print the table."""
+    segments = _make_wal(scratch)
+    cores = len(os.sched_getaffinity(0))
+    rows = []
+    for compression in _COMPRESSIONS:
+        homes = {
+            name: _home(scratch / f"{name}-{compression}", bindir, compression) for name, bindir in programs.items()
+        }
+        found = interleave({name: partial(_archive, home, segments) for name, home in homes.items()}, rounds)
+        ours, theirs, times = compare(found, lambda one: one.seconds)
+        alone = _codec_speed(compression, segments[:_SAMPLE]) if compression != "none" else None
+        peak = compare(found, lambda one: one.peak_mib)[0]
+        speed = len(segments) / ours
+        other = len(segments) / theirs if isinstance(theirs, float) else theirs
+        share = speed / (cores * alone) if alone else "-"
+        rows.append((compression, speed, other, times, alone or "-", share, peak))
+        shutil.rmtree(place)
+    header = (
+        "compression", "ours, segments/s", "3.19.1, segments/s", "times faster",
+        "codec alone, 1 core, segments/s", f"ours / ({cores} cores x codec)", "ours, MiB",
+    )  # fmt: skip
+    print_table(f"archive-wal of {len(segments)} segments of 16 MiB from incoming/", header, rows)
+
+
+def _home(directory: Path, programs: Path, compression: str) -> BarmanHome:
+    home = BarmanHome(directory, programs=programs, log_level="INFO")
+    home.server(
+        "main",
+        conninfo=f"host={directory}",
+        streaming_conninfo=f"host={directory}",
+        backup_method="postgres",
+        archiver="on",
+        compression=None if compression == "none" else compression,
+    )
+    return home
+
+
+def _archive(home: BarmanHome, segments: list[Path]) -> Measured:
+    directory = home.path / "main"
+    shutil.rmtree(directory, ignore_errors=True)
+    for name in ("", "base", "meta", "wals", "incoming", "streaming", "errors"):
+        (directory / name).mkdir()
+        give(directory / name)
+    for segment in segments:
+        give(shutil.copyfile(segment, directory / "incoming" / segment.name))
+    # what PostgreSQL delivered is long on disk when cron comes by
+    os.sync()
+    measured = measure(home.argv("archive-wal", "main"), home.environment())
+    left = sorted(path.name for path in (directory / "incoming").iterdir())
+    if left:
+        raise SystemExit(f"{left} left in incoming\n{home.log_text()[-2000:]}")
+    return measured
+
+
+def _make_wal(scratch: Path) -> list[Path]:
+    """Real WAL of a real load, oldest first."""
+    installation = choose(each=False)[0]
+    archive = scratch / "wal"
+    archive.mkdir()
+    give(archive)
+    clusters = ClusterMaker(scratch)
+    try:
+        cluster = clusters.make(installation, settings={"max_wal_size": "128MB", "checkpoint_timeout": "30s"})
+        cluster.archive_with(f"cp %p {archive}/%f.part && mv {archive}/%f.part {archive}/%f")
+
+        def enough() -> bool:
+            cluster.load(20_000)
+            return len(list(archive.glob("?" * 24))) >= _SEGMENTS
+
+        wait_until(enough, f"{_SEGMENTS} segments of WAL", timeout_s=300)
+    finally:
+        clusters.close()
+    return sorted(archive.glob("?" * 24))[:_SEGMENTS]
+
+
+def _codec_speed(compression: str, segments: list[Path]) -> float:
+    """Segments per second of the codec alone, in one thread, from memory to nowhere."""
+    codec = CODECS[compression].name
+    contents = [segment.read_bytes() for segment in segments]
+    began = time.monotonic()
+    for content in contents:
+        compress_stream(io.BytesIO(content), io.BytesIO(), codec, resolve_level(codec, None))
+    return len(segments) / (time.monotonic() - began)
