@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from barman.postgres.lsn import parse_lsn
 from barman.postgres.versions import MINIMUM_VERSION, Feature, is_tool_compatible, supports, version_text
-from barman.postgres.wal_names import segment_at
+from barman.wal.streaming_area import is_synchronous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from barman.postgres.facts import ServerFacts
 
 _PLAIN_SETTINGS = (
-    "archive_timeout",
-    "checkpoint_timeout",
     "wal_level",
     "hot_standby",
     "max_wal_senders",
@@ -25,6 +22,7 @@ _PLAIN_SETTINGS = (
     "max_replication_slots",
     "wal_compression",
 )
+_SECONDS = ("archive_timeout", "checkpoint_timeout")
 
 
 def remote_status(settings: ServerSettings, remote: RemoteFacts, tools: ToolFacts) -> Mapping[str, object]:
@@ -47,13 +45,6 @@ def remote_status(settings: ServerSettings, remote: RemoteFacts, tools: ToolFact
     return status
 
 
-def current_segment(facts: ServerFacts) -> str | None:
-    """The name of the WAL segment that holds the server's position."""
-    if facts.current_lsn is None:
-        return None
-    return segment_at(parse_lsn(facts.current_lsn), facts.timeline, facts.segment_size)
-
-
 def _sql(probe: PostgresProbe) -> Mapping[str, object]:
     facts = probe.facts
     if facts is None:
@@ -68,13 +59,15 @@ def _sql(probe: PostgresProbe) -> Mapping[str, object]:
         "has_monitoring_privileges": facts.has_monitoring_privileges,
         "is_in_recovery": facts.in_recovery,
         "current_lsn": facts.current_lsn,
-        "current_xlog": current_segment(facts),
+        "current_xlog": facts.current_wal_name,
         "current_size": probe.cluster_size,
         "data_directory": facts.data_directory,
         "config_file": facts.config_file,
         "hba_file": facts.hba_file,
         "ident_file": facts.ident_file,
+        "included_files": list(facts.included_files),
         "xlog_segment_size": facts.segment_size,
+        **{name: _number(facts.setting(name)) for name in _SECONDS},
         **{name: facts.setting(name) for name in (*_PLAIN_SETTINGS, wal_keep)},
         "replication_slot_support": True,
         "replication_slot": None if slot is None else [slot.name, slot.active, slot.restart_lsn],
@@ -97,7 +90,7 @@ def _archiver(probe: PostgresProbe) -> Mapping[str, object]:
             "last_archived_time": stats.last_archived_time,
             "last_failed_wal": stats.last_failed_wal,
             "last_failed_time": stats.last_failed_time,
-            "is_archiving": stats.is_archiving,
+            "is_archiving": stats.is_archiving and status["archive_mode"] in ("on", "always"),
             "current_archived_wals_per_second": stats.archived_per_second,
             "stats_reset": stats.stats_reset,
         }
@@ -130,8 +123,7 @@ def _tool(prefix: str, tool: ToolProbe, server: ServerFacts | None) -> dict[str,
 def _receiver(settings: ServerSettings, tool: ToolProbe, server: ServerFacts | None) -> Mapping[str, object]:
     synchronous = None
     if server is not None:
-        names = {name.lower() for name in server.synchronous_standby_names}
-        synchronous = bool(names & {"*", settings.streaming_archiver_name.lower()})
+        synchronous = is_synchronous(settings.streaming_archiver_name, server.synchronous_standby_names)
     usable = tool.error is None or None
     return {
         **_tool("pg_receivexlog", tool, server),
@@ -147,3 +139,7 @@ def _basebackup(tool: ToolProbe, server: ServerFacts | None) -> Mapping[str, obj
         "pg_basebackup_bwlimit": usable,
         "pg_basebackup_tbls_mapping": usable,
     }
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)

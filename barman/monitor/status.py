@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.errors import ConfigError
 from barman.human import ctime, pretty_size
 from barman.monitor.probes import probe_remote
-from barman.monitor.remote_status import current_segment
 from barman.retention.policy import parse_policy
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _postgres(settings: ServerSettings, probe: PostgresProbe) -> Iterator[Status
         yield StatusItem("current_size", "Current data size", pretty_size(probe.cluster_size))
     if facts.data_directory is not None:
         yield StatusItem("data_directory", "PostgreSQL Data directory", facts.data_directory)
-    segment = current_segment(facts)
+    segment = facts.current_wal_name
     if segment is not None:
         yield StatusItem("current_xlog", "Current WAL segment", segment)
     if settings.archiver:

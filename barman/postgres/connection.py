@@ -32,7 +32,7 @@ from barman.postgres.facts import (
     Tablespace,
 )
 from barman.postgres.lsn import parse_lsn
-from barman.postgres.wal_names import segment_at, segment_before
+from barman.postgres.wal_names import segment_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -269,13 +269,6 @@ class Postgres(_Session):
         """Return the write position of a primary, the replay position of a standby (None before the first)."""
         lsn: str | None = self._query(queries.POSITION)[0]["lsn"]
         return lsn
-
-    def current_wal_name(self) -> str | None:
-        """Return the segment that holds current_lsn(); the next one when that is a boundary."""
-        facts = self.facts()
-        if facts.current_lsn is None:
-            return None
-        return segment_at(parse_lsn(facts.current_lsn), facts.timeline, facts.segment_size)
 
     def switch_wal(self) -> SwitchResult:
         """Close the current WAL segment of a primary and say which one that was."""

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from barman.postgres.lsn import parse_lsn
 from barman.postgres.versions import version_text
-from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE
+from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, segment_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +81,16 @@ class ServerFacts:
         """Bytes in a WAL segment."""
         found = self.settings.get("wal_segment_size")
         return DEFAULT_SEGMENT_SIZE if found is None else found.bytes
+
+    @property
+    def current_wal_name(self) -> str | None:
+        """The segment a primary is writing, the one just filled when its position is a boundary; None of a standby.
+
+        A standby's position does not tell the name, because it may be on its way to another timeline.
+        """
+        if self.in_recovery or self.current_lsn is None:
+            return None
+        return segment_before(parse_lsn(self.current_lsn), self.timeline, self.segment_size)
 
     @property
     def data_directory(self) -> str | None:

@@ -32,6 +32,7 @@ class Feature(Enum):
     BACKUP_WORDING = auto()  # pg_backup_start instead of pg_start_backup
     SERVER_COMPRESSION = auto()  # and the --compress=METHOD:DETAIL syntax, lz4 and zstd
     CHECKPOINT_ROLE = auto()
+    ARCHIVE_LIBRARY = auto()
     EXCLUSIVE_BACKUP = auto()
     INCREMENTAL_BACKUP = auto()
     COMBINE_LINK = auto()
@@ -49,6 +50,7 @@ _RANGES: Mapping[Feature, tuple[int, int | None]] = {
     Feature.BACKUP_WORDING: (150000, None),
     Feature.SERVER_COMPRESSION: (150000, None),
     Feature.CHECKPOINT_ROLE: (150000, None),
+    Feature.ARCHIVE_LIBRARY: (150000, None),
     Feature.EXCLUSIVE_BACKUP: (0, 150000),
     Feature.INCREMENTAL_BACKUP: (170000, None),
     Feature.COMBINE_LINK: (180000, None),

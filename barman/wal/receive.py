@@ -18,7 +18,7 @@ from barman.postgres.conninfo import mask_secrets, streaming_conninfo
 from barman.postgres.lsn import parse_lsn
 from barman.postgres.tools import find_tool, pg_receivewal_argv, require_compatible
 from barman.postgres.versions import major_version
-from barman.postgres.wal_names import segment_at
+from barman.postgres.wal_names import segment_at, segment_before
 from barman.wal.streaming_area import is_synchronous, misfit_partial, plan_reset
 
 if TYPE_CHECKING:
@@ -218,10 +218,9 @@ def _positions(server: Server, postgres: Postgres, facts: ServerFacts) -> tuple[
         raise Refused(f"server {server.name} has no WAL position yet")
     slot = postgres.slot(server.settings.slot_name) if server.settings.slot_name is not None else None
     start = slot.restart_lsn if slot is not None and slot.restart_lsn is not None else facts.current_lsn
-    wanted, current = (
-        segment_at(parse_lsn(lsn), facts.timeline, facts.segment_size) for lsn in (start, facts.current_lsn)
-    )
-    return wanted, current
+    # On a boundary, what was just filled is still wanted: its partial file may not have been renamed yet.
+    wanted = segment_before(parse_lsn(start), facts.timeline, facts.segment_size)
+    return wanted, segment_at(parse_lsn(facts.current_lsn), facts.timeline, facts.segment_size)
 
 
 def _empty_misfit_partial(directory: Path, segment_size: int, reporter: Reporter) -> None:
