@@ -6,13 +6,13 @@ import contextlib
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from barman.catalog.record import (
     BACKUP_ID_FORMAT,
     BackupId,
     BackupRecord,
+    KeepTarget,
     is_backup_id,
     parse_record,
     render_record,
@@ -34,13 +34,6 @@ _ID_LENGTH = 15
 _RECORD = "-backup.info"
 _KEEP = "-keep"
 _DELETION = "-delete_this"
-
-
-class KeepTarget(str, Enum):
-    """What keeping a backup for ever means for the WAL behind it."""
-
-    FULL = "full"
-    STANDALONE = "standalone"
 
 
 class BackupCatalog:
@@ -139,7 +132,8 @@ class BackupCatalog:
             self._write(backup_id + _DELETION, b"delete")
         except StorageError:
             mark = self._paths.meta / (backup_id + _DELETION)
-            if not self._link_mark(mark, self._paths.record_file(backup_id)):
+            records = (self._paths.record_file(backup_id), self._paths.legacy_record_file(backup_id))
+            if not any(self._link_mark(mark, record) for record in records):
                 raise
 
     def deletion_marks(self) -> frozenset[BackupId]:

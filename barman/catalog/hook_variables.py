@@ -1,4 +1,4 @@
-"""What hook scripts about a backup are told of it. Pure."""
+"""What hook scripts are told of the backup or the WAL file they are about. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from barman.catalog.selection import next_backup, previous_backup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from barman.catalog.layout import ServerPaths
     from barman.catalog.record import BackupId, BackupRecord
+    from barman.catalog.xlog_lines import WalEntry
 
 
 def backup_variables(
@@ -28,4 +30,15 @@ def backup_variables(
         "BARMAN_PREVIOUS_ID": previous.backup_id if previous else "",
         "BARMAN_NEXT_ID": following.backup_id if following else "",
         "BARMAN_STATUS": record.status.value,
+    }
+
+
+def wal_variables(file: Path, entry: WalEntry) -> dict[str, str]:
+    """Return the variables of the hooks about one WAL file. file: where it is at that moment."""
+    return {
+        "BARMAN_SEGMENT": entry.name,
+        "BARMAN_FILE": str(file),
+        "BARMAN_SIZE": str(entry.size),
+        "BARMAN_TIMESTAMP": str(entry.mtime),
+        "BARMAN_COMPRESSION": entry.compression or "",
     }

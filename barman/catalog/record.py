@@ -54,6 +54,13 @@ class BackupType(str, Enum):
     SNAPSHOT = "snapshot"
 
 
+class KeepTarget(str, Enum):
+    """What keeping a backup for ever means for the WAL behind it."""
+
+    FULL = "full"
+    STANDALONE = "standalone"
+
+
 @dataclass(frozen=True, slots=True)
 class BackupRecord:
     """Everything known about one backup. Sizes and offsets in bytes, times aware, null as None.

@@ -9,6 +9,7 @@ from barman.catalog.xlogdb import WalEntry, XlogDb
 from barman.errors import CatalogError, NotFound
 from barman.host import files
 from barman.postgres.wal_names import archive_directory, is_wal_name, parse_wal_name, timeline_of
+from barman.storage.openpgp import is_openpgp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -128,14 +129,14 @@ class WalArchive:
 
     def heal(self, names: Collection[str]) -> Sequence[WalEntry]:
         """Give files that are there without a line (a crash came between) one; return the new lines."""
-        with self.xlogdb.writing() as ledger:
-            unlisted = sorted(set(names).difference(self.xlogdb.get(names)))
-            entries = []
-            for name in unlisted:
-                with contextlib.suppress(NotFound):
-                    entries.append(_inspect(self.storage, self.storage.stat(archive_key(name)), self._identify))
-            if entries:
-                ledger.append(entries)
+        # Looking takes no lock: reading may have to rebuild a missing ledger, which does.
+        unlisted = sorted(set(names).difference(self.xlogdb.get(names)))
+        entries = []
+        for name in unlisted:
+            with contextlib.suppress(NotFound):
+                entries.append(_inspect(self.storage, self.storage.stat(archive_key(name)), self._identify))
+        if entries:
+            self.xlogdb.append(entries)
         return entries
 
     def remove(self, names: Sequence[str]) -> None:
@@ -173,16 +174,9 @@ def _inspect(storage: Storage, entry: Entry, identify: Callable[[bytes], str | N
     with storage.open(entry.key) as file:
         start = file.read(_MAGIC_BYTES)
     name = entry.key.rpartition("/")[2]
-    if _is_openpgp(start):
+    if is_openpgp(start):
         return WalEntry(name, entry.size, _seconds(entry), None, "gpg")
     return WalEntry(name, entry.size, _seconds(entry), identify(start), None)
-
-
-def _is_openpgp(start: bytes) -> bool:
-    """Whether a file begins with a session key for a public key: RFC 4880, packet tag 1, version 3."""
-    old_formats = {0x84: 2, 0x85: 3}
-    offset = old_formats.get(start[0]) if start else None
-    return offset is not None and start[offset : offset + 1] == b"\x03"
 
 
 def _seconds(entry: Entry) -> float:

@@ -190,7 +190,7 @@ class XlogDb:
 
     def _require_ledger(self) -> None:
         """Rebuild a ledger that is missing, or that was emptied by a crash of a program that rewrites it in place."""
-        with contextlib.suppress(FileNotFoundError), _cannot("read", self.path):
+        with _cannot("read", self.path), contextlib.suppress(FileNotFoundError):
             if os.stat(self.path).st_size:
                 return
         if next(iter(self._scan()), None) is not None:
@@ -211,7 +211,7 @@ class LedgerWriter:
 
     def append(self, entries: Sequence[WalEntry]) -> None:
         """Add entries; on return they are durable, on an error none of them is there. A torn end is cut off first."""
-        if not self._path.exists():
+        if not self._path.exists() or not self._path.stat().st_size:
             self._write_all({entry.name: entry for entry in (*self._scan(), *entries)})
             return
         lines = b"".join(map(format_entry, entries))

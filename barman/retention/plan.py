@@ -1,0 +1,187 @@
+"""What may be deleted, and why: the one place that knows what is still needed. Pure.
+
+Everything that deletes backups or WAL asks here first, and does what the answer says, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.catalog.chains import descendants
+from barman.catalog.record import BackupId, BackupRecord, KeepTarget, Status
+from barman.catalog.selection import previous_backup
+from barman.errors import Refused, WalError
+from barman.postgres.wal_names import WalKind, parse_wal_name
+from barman.retention.policy import Verdict, Word, counted_redundancy
+from barman.wal.needs import has_failed_for_wal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class Deletion(NamedTuple):
+    """One backup to be deleted, and why."""
+
+    backup_id: BackupId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalNeeds:
+    """Which WAL the surviving backups need.
+
+    since: the begin of the oldest backup that all later WAL belongs to; None: nothing may be removed. ranges: first and
+    last segment of the older backups that need only themselves. reason: how since came about.
+    """
+
+    since: str | None
+    ranges: tuple[tuple[str, str], ...]
+    reason: str
+
+
+def plan_deletion(
+    records: Mapping[BackupId, BackupRecord],
+    backup_id: BackupId,
+    keeps: Mapping[BackupId, KeepTarget],
+    *,
+    minimum_redundancy: int,
+) -> list[Deletion]:
+    """Return what deleting a backup by hand takes along: whatever is based on it, each before what it is based on.
+
+    A backup whose deletion has begun is always in the list. Raises Refused if it, or one that would go with it, is
+    kept, or if fewer than minimum_redundancy backups would be left.
+    """
+    record = records[backup_id]
+    plan = [
+        *(Deletion(child.backup_id, f"based on {backup_id}") for child in descendants(records, backup_id)),
+        Deletion(backup_id, "asked for"),
+    ]
+    if record.doomed:
+        return plan
+    for deletion in plan:
+        if deletion.backup_id in keeps:
+            raise Refused(
+                f"backup {deletion.backup_id} is kept for ever ({keeps[deletion.backup_id].value}) and is not deleted",
+                hint="Release it first with 'barman keep --release'.",
+            )
+    counts = record.status is Status.DONE and not record.is_incremental
+    have = counted_redundancy(records)
+    if counts and minimum_redundancy >= have:
+        raise Refused(
+            f"backup {backup_id} is not deleted: minimum redundancy requires {minimum_redundancy} backups, "
+            f"there are {have}"
+        )
+    return plan
+
+
+def plan_enforcement(
+    records: Mapping[BackupId, BackupRecord],
+    keeps: Mapping[BackupId, KeepTarget],
+    verdicts: Mapping[BackupId, Verdict],
+) -> list[Deletion]:
+    """Return what is to be deleted without being asked: deletions begun and not finished, then what is obsolete.
+
+    Oldest first, but whatever is based on a backup before it. A chain of which one backup is kept stays.
+    """
+    roots = [
+        *((backup_id, "its deletion has begun") for backup_id in sorted(records) if records[backup_id].doomed),
+        *(
+            (backup_id, verdicts[backup_id].reason)
+            for backup_id in sorted(records)
+            if verdicts[backup_id].word is Word.OBSOLETE
+        ),
+    ]
+    plan: dict[BackupId, Deletion] = {}
+    for backup_id, reason in roots:
+        based_on_it = [child.backup_id for child in descendants(records, backup_id)]
+        doomed = records[backup_id].doomed
+        if not doomed and any(one in keeps for one in (backup_id, *based_on_it)):
+            continue
+        for child in based_on_it:
+            plan.setdefault(child, Deletion(child, f"based on {backup_id}: {reason}"))
+        plan.setdefault(backup_id, Deletion(backup_id, reason))
+    return list(plan.values())
+
+
+def concerns_wal(
+    records: Mapping[BackupId, BackupRecord],
+    keeps: Mapping[BackupId, KeepTarget],
+    record: BackupRecord,
+    *,
+    by_hand: bool,
+) -> bool:
+    """Whether deleting record is an occasion to remove WAL: no complete backup is older.
+
+    Older ones that need only themselves do not count, except when the deletion is by hand.
+    """
+    older = previous_backup(records, record.backup_id)
+    while older is not None and not by_hand and keeps.get(older.backup_id) is KeepTarget.STANDALONE:
+        older = previous_backup(records, older.backup_id)
+    return older is None
+
+
+def plan_needs(
+    records: Mapping[BackupId, BackupRecord],
+    keeps: Mapping[BackupId, KeepTarget],
+    *,
+    leaving: BackupRecord | None = None,
+) -> WalNeeds:
+    """Return what WAL the backups in records need, but for leaving, which is being deleted.
+
+    With no backup left the WAL from the begin of leaving on stays: a backup may be running. If a record cannot be
+    read, nobody knows what it needs, and everything stays.
+    """
+    survivors = [
+        record
+        for _, record in sorted(records.items())
+        if not record.doomed and (leaving is None or record.backup_id != leaving.backup_id)
+    ]
+    unreadable = [record.backup_id for record in survivors if record.damage]
+    if unreadable:
+        return WalNeeds(None, (), f"the record of backup {unreadable[0]} cannot be read")
+    ranges = []
+    since: str | None = None
+    reason = ""
+    for record in filter(_may_be_restored, survivors):
+        begin, end = record.begin_wal, record.end_wal
+        if begin is None:
+            continue
+        if keeps.get(record.backup_id) is KeepTarget.STANDALONE and end is not None and record.status is Status.DONE:
+            ranges.append((begin, end))
+        elif since is None or begin < since:
+            since, reason = begin, f"backup {record.backup_id} begins there"
+    if since is None and leaving is not None and leaving.begin_wal is not None:
+        since, reason = leaving.begin_wal, f"no other backup is left; {leaving.backup_id} began there"
+    return WalNeeds(since, tuple(ranges), reason or "no backup says where its WAL begins")
+
+
+def plan_wal_removal(names: Iterable[str], needs: WalNeeds) -> list[str]:
+    """Return those of names that no backup needs, in the order given.
+
+    History files always stay. A label or partial segment goes with its segment. Names are compared as text: timelines
+    above that of needs.since stay whole.
+    """
+    if needs.since is None:
+        return []
+    return [name for name in names if not _is_needed(name, needs.since, needs.ranges)]
+
+
+def _is_needed(name: str, since: str, ranges: Sequence[tuple[str, str]]) -> bool:
+    try:
+        wal = parse_wal_name(name)
+    except WalError:
+        return True
+    if wal.kind is WalKind.HISTORY or wal.segment is None or wal.segment >= since:
+        return True
+    return any(_is_between(wal.segment, first, last) for first, last in ranges)
+
+
+def _is_between(segment: str, first: str, last: str) -> bool:
+    # A standby may follow its primary to a new timeline during a backup: the position counts, on either timeline.
+    return first[:8] <= segment[:8] <= last[:8] and first[8:] <= segment[8:] <= last[8:]
+
+
+def _may_be_restored(record: BackupRecord) -> bool:
+    """Whether the backup needs WAL now, or may turn out to."""
+    return record.status is not Status.FAILED or has_failed_for_wal(record)

@@ -1,0 +1,173 @@
+"""Retention policies: what they say, and which backups they no longer want. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.catalog.chains import root_id
+from barman.catalog.record import KeepTarget
+from barman.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from barman.catalog.record import BackupId, BackupRecord
+
+_REDUNDANCY = re.compile(r"\s*redundancy\s+(\d+)\s*", re.IGNORECASE)
+_WINDOW = re.compile(r"\s*recovery\s+window\s+of\s+(\d+)\s+(day|week|month)s?\s*", re.IGNORECASE)
+_UNIT_DAYS = {"DAY": 1, "WEEK": 7, "MONTH": 31}
+
+
+@dataclass(frozen=True, slots=True)
+class Redundancy:
+    """Keep this many backups."""
+
+    backups: int
+
+    def __str__(self) -> str:
+        return f"REDUNDANCY {self.backups}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryWindow:
+    """Keep what recovery to any moment of the last so many days, weeks or months (of 31 days) needs."""
+
+    count: int
+    unit: str
+
+    def __str__(self) -> str:
+        return f"RECOVERY WINDOW OF {self.count} {self.unit}S"
+
+    @property
+    def length(self) -> timedelta:
+        """How far back the window reaches."""
+        return timedelta(days=self.count * _UNIT_DAYS[self.unit])
+
+
+Policy = Redundancy | RecoveryWindow
+
+
+class Word(str, Enum):
+    """What the policy says about a backup; the words list-backups shows."""
+
+    VALID = "VALID"
+    OBSOLETE = "OBSOLETE"
+    POTENTIALLY_OBSOLETE = "OBSOLETE*"
+    KEEP_FULL = "KEEP:FULL"
+    KEEP_STANDALONE = "KEEP:STANDALONE"
+    NONE = "-"
+
+
+class Verdict(NamedTuple):
+    """What the policy says about a backup, and why."""
+
+    word: Word
+    reason: str
+
+
+_KEPT = {KeepTarget.FULL: Word.KEEP_FULL, KeepTarget.STANDALONE: Word.KEEP_STANDALONE}
+
+
+def parse_policy(text: str) -> Policy:
+    """Return the policy text spells: REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS, MONTHS; ConfigError if none."""
+    match = _REDUNDANCY.fullmatch(text)
+    if match:
+        return Redundancy(int(match[1]))
+    match = _WINDOW.fullmatch(text)
+    if match:
+        return RecoveryWindow(int(match[1]), match[2].upper())
+    raise ConfigError(
+        f"invalid retention policy '{text}'",
+        hint="A policy is REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS.",
+    )
+
+
+def verdicts(
+    records: Mapping[BackupId, BackupRecord],
+    keeps: Mapping[BackupId, KeepTarget],
+    policy: Policy | None,
+    *,
+    minimum_redundancy: int,
+    now: datetime,
+) -> Mapping[BackupId, Verdict]:
+    """Return the verdict on every backup.
+
+    Only DONE backups that nobody is deleting count. Incrementals follow the backup their chain begins with.
+    """
+    if policy is None:
+        return dict.fromkeys(records, Verdict(Word.NONE, "no retention policy"))
+    counted = [
+        record for _, record in sorted(records.items(), reverse=True) if record.is_done and not record.is_incremental
+    ]
+    own = dict(_judge(counted, keeps, policy, minimum_redundancy, now))
+    result = {}
+    for backup_id, record in records.items():
+        if backup_id in own:
+            verdict = own[backup_id]
+            kept = keeps.get(backup_id)
+            result[backup_id] = verdict if kept is None else Verdict(_KEPT[kept], f"kept ({kept.value})")
+        else:
+            result[backup_id] = _inherit(records, record, keeps, own)
+    return result
+
+
+def _judge(
+    counted: list[BackupRecord],
+    keeps: Mapping[BackupId, KeepTarget],
+    policy: Policy,
+    minimum_redundancy: int,
+    now: datetime,
+) -> Iterator[tuple[BackupId, Verdict]]:
+    """Yield what the policy says about the backups that count, newest first, annotations aside."""
+    if isinstance(policy, Redundancy):
+        places = max(policy.backups, minimum_redundancy)
+        raised = " (raised to the minimum redundancy)" if places > policy.backups else ""
+        for place, record in enumerate(counted):
+            inside = place < places
+            reason = f"{'among' if inside else 'not among'} the newest {places}{raised}"
+            yield record.backup_id, Verdict(Word.VALID if inside else Word.OBSOLETE, reason)
+        return
+    point = now - policy.length
+    reached = False
+    valid = 0
+    for record in counted:
+        if not reached:
+            valid += 1
+            reached = record.end_time is not None and record.end_time < point
+            reason = "the last one before the window" if reached else "inside the window"
+            yield record.backup_id, Verdict(Word.VALID, reason)
+        elif valid < minimum_redundancy:
+            valid += record.backup_id not in keeps
+            reason = f"older than the window, but one of at least {minimum_redundancy}"
+            yield record.backup_id, Verdict(Word.POTENTIALLY_OBSOLETE, reason)
+        else:
+            yield record.backup_id, Verdict(Word.OBSOLETE, "older than the window needs")
+
+
+def _inherit(
+    records: Mapping[BackupId, BackupRecord],
+    record: BackupRecord,
+    keeps: Mapping[BackupId, KeepTarget],
+    own: Mapping[BackupId, Verdict],
+) -> Verdict:
+    """Return the verdict on a backup that does not count itself."""
+    if not record.is_done:
+        state = "being deleted" if record.doomed else "damaged" if record.damage else record.status.value
+        return Verdict(Word.NONE, f"not counted: {state}")
+    root = root_id(records, record.backup_id)
+    if root not in own:
+        return Verdict(Word.NONE, f"based on {root}, which is not counted")
+    word = own[root].word
+    if root in keeps:
+        retained = keeps[root] is KeepTarget.FULL or word is not Word.OBSOLETE
+        word = Word.VALID if retained else Word.OBSOLETE
+    return Verdict(word, f"based on {root}: {own[root].reason}")
+
+
+def counted_redundancy(records: Mapping[BackupId, BackupRecord]) -> int:
+    """Return how many backups count for minimum_redundancy: DONE, not incremental, not being deleted."""
+    return sum(record.is_done and not record.is_incremental for record in records.values())
