@@ -40,12 +40,14 @@ class Reporter(Protocol):
         """A bar for the time of the with block; drawn only on a terminal."""
 
 
-class _NoBar:
+class NoBar:
+    """A bar nobody sees."""
+
     def advance(self, amount: int) -> None:
-        pass
+        """Nothing."""
 
     def set_total(self, total: int | None) -> None:
-        pass
+        """Nothing."""
 
 
 class LogReporter:
@@ -66,4 +68,4 @@ class LogReporter:
     @contextlib.contextmanager
     def bar(self, label: str, *, total: int | None, unit: Literal["bytes", "segments", "files"]) -> Iterator[Bar]:
         """Nothing is drawn."""
-        yield _NoBar()
+        yield NoBar()

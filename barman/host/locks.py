@@ -10,12 +10,13 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import LockBusy, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -83,6 +84,18 @@ class NamedLock:
             self.path.unlink()
         self.release()
 
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold the lock together with others who only use what it guards; LockBusy while somebody changes it.
+
+        Nobody can take the lock as long as one of them is there. No pid is written: there may be many.
+        """
+        descriptor = self._acquire_shared()
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
     def holder(self) -> int | None:
         """Return the pid of the process that has the lock, 0 if it did not say; None if it is free.
 
@@ -98,6 +111,28 @@ class NamedLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    def _acquire_shared(self) -> int:
+        """Return a descriptor that holds the lock until it is closed."""
+        deadline = time.monotonic() + _GRACE_S
+        while True:
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError as error:
+                raise StorageError(f"cannot lock {self.path}: {error.strerror}") from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                # Its cleanup may have removed the file between our opening and locking it.
+                if os.path.samestat(os.fstat(descriptor), os.stat(self.path)):
+                    return descriptor
+            except FileNotFoundError:
+                pass
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise self._busy() from None
+                time.sleep(_POLL_S)
+            os.close(descriptor)
 
     def _write_pid(self) -> bool:
         """Write our pid into the file we hold; False if the path no longer names a file (its cleanup was faster)."""

@@ -1,0 +1,33 @@
+"""Which files of a backup have no place in a restored data directory. Pure."""
+
+from __future__ import annotations
+
+# Their content belongs to the origin: its server log and its WAL.
+_EMPTIED = frozenset({"pg_log", "log", "pg_xlog", "pg_wal"})
+
+# What a restore leaves for the next one.
+RECORD_COPY = ".barman-recover.info"
+
+# The state of the origin's server, and what would make the restored one a standby or replay the wrong targets.
+# tablespace_map would send the tablespaces back to their old places.
+_LEFT_OUT = frozenset(
+    {
+        "postmaster.pid",
+        "postmaster.opts",
+        "recovery.conf",
+        "recovery.signal",
+        "standby.signal",
+        "tablespace_map",
+        RECORD_COPY,
+    }
+)
+
+# Written last: without it PostgreSQL does not start.
+CONTROL_FILE = "global/pg_control"
+MANIFEST = "backup_manifest"
+
+
+def is_excluded(path: str) -> bool:
+    """Whether the file or directory at path, relative to the data directory of a backup, is left out."""
+    first, separator, _ = path.partition("/")
+    return (first in _EMPTIED) if separator else (first in _LEFT_OUT)

@@ -1,0 +1,86 @@
+"""Unpacking tarballs as a stream: never more than a piece of them in memory, never a file outside its place."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import tarfile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from barman.errors import CatalogError, Permanent
+from barman.host.files import naming
+from barman.restore.fetch import make_directory
+from barman.restore.transfer import copy_stream, work_through
+from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from barman.restore.fetch import Route
+    from barman.restore.plan import Tarball
+    from barman.restore.transfer import Flow
+
+_BLOCK = 1 << 20
+
+
+def extract_all(
+    source: Path, tarballs: Iterable[Tarball], routes: Mapping[int | None, Route], *, workers: int, flow: Flow
+) -> None:
+    """Unpack the tarballs of a backup's data directory source, some at a time, each with the route of what it holds."""
+    tasks = (
+        functools.partial(extract, source / tarball.name, routes[tarball.oid], flow)
+        for tarball in tarballs
+        if tarball.oid in routes
+    )
+    work_through(tasks, workers=workers, flow=flow)
+
+
+def extract(tarball: Path, route: Route, flow: Flow) -> None:
+    """Write the members of tarball, compressed or not, to where route sends them; their directories are made.
+
+    Links are left out: the only ones PostgreSQL puts there are those of pg_tblspc, which lead elsewhere now. Raises
+    CatalogError, naming tarball, when it is damaged, ends early, or holds a name that leads out of its directory.
+    """
+    try:
+        with tarball.open("rb") as file:
+            algorithm = identify(file.read(LONGEST_MAGIC))
+            file.seek(0)
+            reader = open_reader(file, algorithm) if algorithm else cast("BinaryIO", file)
+            with tarfile.open(fileobj=reader, mode="r|", bufsize=_BLOCK) as archive:
+                while (member := archive.next()) is not None:
+                    _write(archive, member, route, flow)
+                    # It keeps all it has seen otherwise.
+                    archive.members.clear()  # type: ignore[attr-defined]
+            _require_end(reader)
+    except (tarfile.TarError, Permanent, EOFError) as error:
+        raise CatalogError(f"{tarball} is damaged: {error}") from error
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, route: Route, flow: Flow) -> None:
+    name = member.name.removeprefix("./").rstrip("/")
+    if name in ("", ".") or not (member.isreg() or member.isdir()):
+        return
+    if name.startswith("/") or ".." in name.split("/"):
+        raise tarfile.TarError(f"unsafe member name {member.name!r}")
+    target = route(name)
+    if target is None:
+        return
+    if member.isdir():
+        make_directory(target, stat.S_IMODE(member.mode))
+        return
+    source = archive.extractfile(member)
+    if source is None:
+        raise tarfile.TarError(f"no content of {member.name!r}")
+    with naming(target), open(target, "wb", buffering=0) as writer:
+        if copy_stream(cast("BinaryIO", source), writer.fileno(), flow, target=target) != member.size:
+            raise tarfile.TarError(f"it ends within {member.name!r}")
+        os.fchmod(writer.fileno(), stat.S_IMODE(member.mode))
+        os.utime(writer.fileno(), (member.mtime, member.mtime))
+
+
+def _require_end(reader: BinaryIO) -> None:
+    """Read what follows the last member, so that a codec's check sum at the end is looked at."""
+    while reader.read(_BLOCK):
+        pass

@@ -1,0 +1,59 @@
+"""What the operator asks of one restore: everything the command line may say. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Literal
+
+from barman.restore.targets import TargetOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from barman.config.settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Options of the server that count differently for this restore; None: as configured.
+
+    Names, meanings and units are those of the configuration options.
+    """
+
+    bandwidth_limit: int | None = None
+    basebackup_retry_times: int | None = None
+    basebackup_retry_sleep: int | None = None
+    parallel_jobs: int | None = None
+    staging_path: Path | None = None
+    recovery_staging_path: Path | None = None
+    local_staging_path: Path | None = None
+    combine_mode: Literal["copy", "link", "clone", "copy-file-range"] | None = None
+
+    def applied_to(self, settings: ServerSettings) -> ServerSettings:
+        """Return the settings this restore is to be made with."""
+        chosen = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """One restore to this host.
+
+    backup: id, shortcut, name, or `auto`. destination: the new data directory, absolute. tablespaces: new places by
+    tablespace name. get_wal: whether PostgreSQL fetches its WAL from the archive itself; None: as configured.
+    restore_command: for PostgreSQL, instead of the generated one. recovery_conf_filename: below the destination.
+    staging_wal_directory: where WAL for recovery to a target goes, instead of barman_wal in the destination.
+    """
+
+    backup: str
+    destination: Path
+    target: TargetOptions = field(default_factory=TargetOptions)
+    tablespaces: Mapping[str, Path] = field(default_factory=dict)
+    standby_mode: bool = False
+    get_wal: bool | None = None
+    partial_wal: bool = False
+    restore_command: str | None = None
+    recovery_conf_filename: str | None = None
+    staging_wal_directory: Path | None = None
+    overrides: Overrides = field(default_factory=Overrides)

@@ -1,0 +1,99 @@
+"""Which backup is restored. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from barman.catalog.record import BackupRecord, BackupType, Status
+from barman.catalog.selection import resolve
+from barman.errors import Refused, UnknownBackup
+from barman.postgres.lsn import parse_lsn
+from barman.restore.targets import Target, TargetKind
+from barman.restore.timelines import latest_timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from barman.catalog.record import BackupId
+    from barman.restore.targets import TimelineChoice
+    from barman.restore.timelines import Histories
+
+AUTO = "auto"
+
+
+def select_backup(
+    records: Mapping[BackupId, BackupRecord],
+    text: str,
+    *,
+    server: str,
+    target: Target | None,
+    timeline: TimelineChoice | None,
+    histories: Histories,
+) -> BackupRecord:
+    """Return the backup that text (id, shortcut, name, auto) means.
+
+    auto is the newest backup from which the target, and the timeline if one is given, can be reached. Raises
+    UnknownBackup when there is none, Refused when auto cannot tell.
+    """
+    if text != AUTO:
+        return resolve(records, text, server=server)
+    if target is not None and target.kind not in (TargetKind.TIME, TargetKind.LSN):
+        raise Refused(
+            f"backup id 'auto' cannot be used with --target-{target.kind.value}",
+            hint="Only times and LSNs tell which backup precedes them; name the backup.",
+        )
+    if timeline == "current":
+        raise Refused("backup id 'auto' cannot be used with --target-tli current", hint="Name the timeline.")
+    for backup_id in sorted(records, reverse=True):
+        record = records[backup_id]
+        if record.is_copy_done and _precedes(record, target) and _leads_to(record, timeline, histories):
+            return record
+    raise UnknownBackup(
+        f"no backup of server {server} ends before the recovery target",
+        hint=f"'barman list-backups {server}' shows the backups and when they ended.",
+    )
+
+
+def require_restorable(chain: Sequence[BackupRecord], *, server: str) -> None:
+    """Refuse a backup that is not complete, or of a kind that cannot be restored here.
+
+    chain: the backup with all its ancestors, the root first.
+    """
+    record = chain[-1]
+    for member in chain:
+        of = f"backup {member.backup_id} of server {server}"
+        if member is not record:
+            of += f", which backup {record.backup_id} is based on,"
+        if member.damage is not None:
+            raise Refused(f"{of} has a damaged record: {member.damage}")
+        if member.doomed:
+            raise Refused(f"{of} is being deleted", hint="Choose another backup.")
+        if member.status not in (Status.DONE, Status.WAITING_FOR_WALS):
+            raise Refused(
+                f"{of} is in status {member.status.value} and cannot be restored", hint="Choose another backup."
+            )
+        if member.type is BackupType.SNAPSHOT:
+            raise Refused(f"{of} is a set of disk snapshots; restoring snapshots is not available")
+        if member.encryption is not None:
+            raise Refused(f"{of} is encrypted; restoring encrypted backups is not available")
+    missing = [name for name in ("version", "begin_wal", "end_wal", "timeline") if getattr(record, name) is None]
+    if missing:
+        raise Refused(f"the record of backup {record.backup_id} of server {server} lacks {', '.join(missing)}")
+
+
+def _precedes(record: BackupRecord, target: Target | None) -> bool:
+    if target is None:
+        return True
+    if target.time is not None:
+        return record.end_time is not None and record.end_time <= target.time
+    return target.lsn is not None and record.end_xlog is not None and parse_lsn(record.end_xlog) <= target.lsn
+
+
+def _leads_to(record: BackupRecord, timeline: TimelineChoice | None, histories: Histories) -> bool:
+    if timeline is None or record.timeline is None or record.end_xlog is None:
+        return timeline is None
+    wanted = latest_timeline(record.timeline, histories) if timeline == "latest" else timeline
+    if wanted == record.timeline:
+        return True
+    history = histories.get(wanted) if isinstance(wanted, int) else None
+    return history is not None and history.contains(record.timeline, parse_lsn(record.end_xlog))
