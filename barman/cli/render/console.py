@@ -6,8 +6,9 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
-from barman.cli.render.output import Colour, NoBar, Output
+from barman.cli.render.output import Colour, Output
 from barman.postgres.conninfo import mask_secrets
+from barman.progress import NoBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

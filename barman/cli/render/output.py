@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from barman.logs import SHOWN
 from barman.postgres.conninfo import mask_secrets
+from barman.progress import NoBar
 
 if TYPE_CHECKING:
     from barman.progress import Bar
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
 Colour = Literal["red", "green", "yellow"]
 
 _log = logging.getLogger(SHOWN)
-
-
-class NoBar:
-    """A bar nobody sees."""
-
-    def advance(self, amount: int) -> None:
-        """Nothing."""
-
-    def set_total(self, total: int | None) -> None:
-        """Nothing."""
 
 
 class Output(ABC):
