@@ -35,9 +35,9 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
     cores = len(os.sched_getaffinity(0))
     rows = []
     for compression in _COMPRESSIONS:
-        homes = {
-            name: _home(scratch / f"{name}-{compression}", bindir, compression) for name, bindir in programs.items()
-        }
+        place = scratch / compression
+        place.mkdir()
+        homes = {name: _home(place / name, bindir, compression) for name, bindir in programs.items()}
         found = interleave({name: partial(_archive, home, segments) for name, home in homes.items()}, rounds)
         ours, theirs, times = compare(found, lambda one: one.seconds)
         alone = _codec_speed(compression, segments[:_SAMPLE]) if compression != "none" else None

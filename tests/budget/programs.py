@@ -6,7 +6,7 @@ import os
 import pwd
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.support.places import PROJECT
 
@@ -32,7 +32,7 @@ class Run:
     status: int
     stdout: str
     stderr: str
-    loaded: frozenset[str]
+    loaded: frozenset[str] = field(repr=False)
 
     def loads(self, package: str) -> bool:
         """Whether package or anything in it was loaded."""

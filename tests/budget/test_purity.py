@@ -1,4 +1,7 @@
-"""Modules that decide do nothing else: no I/O, no clock, no environment, no logging."""
+"""Modules that decide do nothing else: no I/O, no clock, no environment, no logging.
+
+Held to that are the modules named here and all that say "Pure." in their docstring.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pytest
 
 from tests.budget.source import modules, own_imports
 
-PURE = {
+_NAMED = {
     "barman.backup.incremental",
     "barman.catalog.chains",
     "barman.catalog.layout",
@@ -33,12 +36,13 @@ PURE = {
     "barman.restore.select",
     "barman.restore.settings",
     "barman.restore.targets",
-    "barman.restore.timeline_path",
+    "barman.restore.timelines",
     "barman.restore.wal_plan",
     "barman.retention.plan",
     "barman.retention.policy",
     "barman.wal.needs",
 }
+PURE = _NAMED | {name for name, module in modules().items() if "Pure." in (ast.get_docstring(module.tree) or "")}
 
 # standard library modules that only hold and compute; pathlib for the arithmetic of paths
 _DATA = {
@@ -57,8 +61,8 @@ _EFFECTS = {
 _EFFECT_FUNCTIONS = {"open", "print", "input"}
 
 
-def test_every_module_listed_as_pure_exists():
-    assert PURE - set(modules()) == set()
+def test_every_module_named_as_pure_exists():
+    assert _NAMED - set(modules()) == set()
 
 
 @pytest.mark.parametrize("name", sorted(PURE))
