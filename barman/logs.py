@@ -41,10 +41,11 @@ def open_log(path: Path | None, *, level: int | str, line_format: str, verbose: 
         handler.addFilter(_NotShown())
         handler.setLevel(logging.NOTSET if verbose else logging.WARNING)
     handler.setFormatter(logging.Formatter(line_format))
-    root = logging.getLogger()
     close_log()
-    root.addHandler(handler)
-    root.setLevel(level)
+    # Of the libraries only what is worth a warning; at DEBUG some tell of every lock they touch.
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("barman").setLevel(level)
     logging.captureWarnings(capture=True)
     handler.set_name("barman")
     return complaint

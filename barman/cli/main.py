@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(_barman, {}, "barman", _COMPLETION_VARIABLE, os.environ[_COMPLETION_VARIABLE])
+    # Until the log is open, records go nowhere rather than to the terminal, which shows the messages anyway.
+    logging.getLogger("barman").addHandler(logging.NullHandler())
     app = App()
     with _signals():
         code = _run(app, arguments)

@@ -128,26 +128,31 @@ def _bring_wal(server: Server, facts: CheckFacts, wait_s: float) -> str | None:
     """Try to get a first WAL file into the archive. None if that worked, else why there is none."""
     if not server.config.is_active or server.config.is_passive or server.config.is_disabled:
         return "no WAL file is archived yet"
-    from barman.wal.archive import archive_wal
     from barman.wal.wait import wait_for_wal
 
-    reporter = LogReporter()
     try:
-        archive_wal(server, reporter, verbose=False)
-    except LockBusy:
-        _log.info("server %s: another process is archiving WAL", server.name)
-    except (BarmanError, OSError) as error:
-        return f"no WAL file is archived yet: {error}"
-    if not server.xlogdb.is_empty():
-        return None
-    reason = _why_nothing_can_arrive(server.settings, facts)
-    if reason is not None:
-        return f"no WAL file is archived yet: {reason}"
-    try:
-        arrived = wait_for_wal(server, None, wait_s, reporter, nudge=lambda: _switch(server))
+        if _archives_waiting(server, facts):
+            return None
+        reason = _why_nothing_can_arrive(server.settings, facts)
+        if reason is not None:
+            return f"no WAL file is archived yet: {reason}"
+        arrived = wait_for_wal(server, None, wait_s, LogReporter(), nudge=lambda: _switch(server))
     except (BarmanError, OSError) as error:
         return f"no WAL file is archived yet: {error}"
     return None if arrived else f"no WAL file arrived within {wait_s:g} seconds, see 'barman switch-wal --archive'"
+
+
+def _archives_waiting(server: Server, facts: CheckFacts) -> bool:
+    """Archive what waits in front of the archive, if anything; whether there is WAL in the archive now."""
+    if facts.local is None or not (facts.local.waiting_incoming or facts.local.waiting_streaming):
+        return False
+    from barman.wal.archive import archive_wal
+
+    try:
+        archive_wal(server, LogReporter(), verbose=False)
+    except LockBusy:
+        _log.info("server %s: another process is archiving WAL", server.name)
+    return not server.xlogdb.is_empty()
 
 
 def _why_nothing_can_arrive(settings: ServerSettings, facts: CheckFacts) -> str | None:

@@ -40,8 +40,8 @@ def remote_status(settings: ServerSettings, remote: RemoteFacts, tools: ToolFact
     if tools.pg_basebackup is not None:
         status.update(_basebackup(tools.pg_basebackup, server))
     errors = [probe.error for probe in (remote.postgres, remote.streaming) if probe is not None and probe.error]
-    if errors:
-        status["connection_error"] = errors[0]
+    if remote.postgres is not None or remote.streaming is not None:
+        status["connection_error"] = errors[0] if errors else None
     return status
 
 

@@ -1,0 +1,193 @@
+"""Which servers a command works on."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+import pytest
+
+from barman.cli.context import Profile
+from barman.errors import BarmanError
+
+
+@pytest.fixture
+def servers(desk):
+    """One server of every kind."""
+    desk.server("able")
+    desk.server("idle", active="false")
+    desk.server("broken", conninfo="")
+    desk.server("follower", primary_ssh_command="ssh primary")
+    return desk
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """Make `barman status` list the servers that a profile lets it work on."""
+
+    def use(profile, action=None):
+        @click.command("status")
+        @click.argument("names", nargs=-1)
+        @click.pass_obj
+        def command(app, names):
+            app.each(names, profile, action or (lambda server: app.output.show(server.name)))
+
+        monkeypatch.setattr(importlib.import_module("barman.cli.commands.status"), "command", command)
+
+    return use
+
+
+@pytest.fixture
+def single(monkeypatch):
+    """Make `barman status` name the server that a profile lets it work on."""
+
+    def use(profile):
+        @click.command("status")
+        @click.argument("name")
+        @click.pass_obj
+        def command(app, name):
+            app.output.show(app.server(name, profile).name)
+
+        monkeypatch.setattr(importlib.import_module("barman.cli.commands.status"), "command", command)
+
+    return use
+
+
+def _skipped(name, kind):
+    return f"Skipping {kind} server '{name}'"
+
+
+ABLE, IDLE, BROKEN, FOLLOWER = "able", "idle", "broken", "follower"
+
+
+@pytest.mark.parametrize(
+    ("profile", "worked_on", "skipped", "refused"),
+    [
+        pytest.param(Profile.A, {ABLE}, {IDLE, FOLLOWER}, {BROKEN}, id="A"),
+        pytest.param(Profile.B, {ABLE, FOLLOWER}, {IDLE}, {BROKEN}, id="B"),
+        pytest.param(Profile.C, {ABLE, IDLE, BROKEN, FOLLOWER}, set(), set(), id="C"),
+        pytest.param(Profile.D, {ABLE, FOLLOWER}, {IDLE}, {BROKEN}, id="D"),
+        pytest.param(Profile.F, {ABLE, IDLE, FOLLOWER}, set(), {BROKEN}, id="F"),
+        pytest.param(Profile.G, {ABLE, IDLE, BROKEN, FOLLOWER}, set(), set(), id="G"),
+        pytest.param(Profile.I, {ABLE, FOLLOWER}, {IDLE, BROKEN}, set(), id="I"),
+        pytest.param(Profile.J, {ABLE, IDLE, BROKEN, FOLLOWER}, set(), set(), id="J"),
+    ],
+)
+def test_a_profile_says_what_is_done_with_each_kind(servers, several, profile, worked_on, skipped, refused):
+    several(profile)
+    result = servers.run("status", "all")
+    lines = result.out.splitlines()
+    assert {line for line in lines if not line.startswith("Skipping")} == worked_on
+    assert {line.split("'")[1] for line in lines if line.startswith("Skipping")} == skipped
+    assert {line.split("'")[1] for line in result.err.splitlines() if line.startswith("ERROR: server")} == refused
+    assert result.code == (1 if refused else 0)
+
+
+def test_servers_are_taken_in_name_order_and_once(servers, several):
+    several(Profile.C)
+    assert servers.run("status", "idle", "able", "idle").out == "able\nidle\n"
+
+
+def test_all_among_other_names_is_an_error_but_all_are_processed(servers, several):
+    several(Profile.C)
+    result = servers.run("status", "able", "all")
+    assert result.code == 1
+    assert result.out.splitlines() == ["able", "broken", "follower", "idle"]
+
+
+def test_an_unknown_server_does_not_stop_the_others(servers, several):
+    several(Profile.C)
+    result = servers.run("status", "able", "nobody")
+    assert (result.code, result.out) == (1, "able\n")
+    assert "Unknown server 'nobody'" in result.err
+
+
+def test_names_are_case_sensitive(servers, several):
+    several(Profile.C)
+    assert "Unknown server 'ABLE'" in servers.run("status", "ABLE").err
+
+
+def test_all_of_no_servers_is_nothing(desk, several):
+    several(Profile.C)
+    assert (desk.run("status", "all").code, desk.run("status", "all").out) == (0, "")
+
+
+def test_the_trouble_of_one_server_does_not_stop_the_others(servers, several):
+    def act(server):
+        if server.name == "able":
+            raise BarmanError("able is in trouble")
+        done.append(server.name)
+
+    done = []
+    several(Profile.C, act)
+    result = servers.run("status", "all")
+    assert done == ["broken", "follower", "idle"]
+    assert (result.code, result.err.splitlines()[-1]) == (1, "ERROR: able is in trouble")
+
+
+def test_one_server_is_worked_on(servers, single):
+    single(Profile.D)
+    assert servers.run("status", "able").out == "able\n"
+
+
+def test_a_server_to_be_skipped_ends_the_command_in_peace(servers, single):
+    single(Profile.D)
+    result = servers.run("status", "idle")
+    assert (result.code, result.out) == (0, _skipped("idle", "inactive") + "\n")
+
+
+def test_all_problems_of_a_disabled_server_are_told(servers, single):
+    single(Profile.D)
+    result = servers.run("status", "broken")
+    assert result.code == 1
+    assert "ERROR: server 'broken' is disabled: " in result.err
+
+
+@pytest.mark.parametrize("name", ["nobody", "all"])
+def test_a_command_for_one_server_refuses_unknown_names_and_all(servers, single, name):
+    single(Profile.D)
+    result = servers.run("status", name)
+    assert result.code == 1
+    assert result.err.startswith("ERROR: ")
+
+
+def test_colliding_directories_stop_every_command_but_diagnose(desk, several):
+    several(Profile.C)
+    desk.server("one", backup_directory=desk.home / "shared")
+    desk.server("two", backup_directory=desk.home / "shared")
+    result = desk.run("status", "one")
+    assert (result.code, result.out) == (1, "")
+    assert "ERROR: " in result.err
+    assert desk.run("list-servers").code == 1
+    diagnosis = desk.run("diagnose")
+    assert diagnosis.code == 0
+    assert diagnosis.json()["global"]["config"]["errors_list"]
+
+
+def test_nagios_calls_colliding_directories_critical(desk):
+    desk.server("one", backup_directory=desk.home / "shared")
+    desk.server("two", backup_directory=desk.home / "shared")
+    result = desk.run("check", "--nagios", "all")
+    assert (result.code, result.out) == (2, "BARMAN CRITICAL - Global configuration errors\n")
+
+
+def test_list_servers_describes_each(servers):
+    servers.server("told", description="the told one")
+    lines = servers.run("list-servers").out.splitlines()
+    assert lines == [
+        "able",
+        "broken -  (WARNING: disabled)",
+        "follower -  (Passive)",
+        "idle -  (inactive)",
+        "told - the told one",
+    ]
+    assert servers.run("list-servers", "--minimal").out.split() == ["able", "broken", "follower", "idle", "told"]
+    assert servers.run("-f", "json", "list-servers").json()["told"] == {"description": "the told one"}
+
+
+def test_a_directory_of_locks_is_cleaned_of_those_nobody_holds(desk):
+    desk.home.mkdir()
+    (desk.home / ".main-cron.lock").write_text("1\n")
+    result = desk.run("-f", "json", "lock-directory-cleanup")
+    assert (result.code, result.out) == (0, "{}")
+    assert not list(desk.home.iterdir())
