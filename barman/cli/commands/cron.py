@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from barman.cli.context import Profile
-from barman.errors import LockBusy
+from barman.errors import BarmanError, LockBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from barman.cli.context import App
+    from barman.cron.tick import Starter
+    from barman.server import Server
 
 
 @click.command("cron")
@@ -33,27 +34,36 @@ def command(app: App, keep_descriptors: bool) -> None:
     In /etc/cron.d/barman:
       * * * * *  barman  barman -q cron
     """
-    from barman.cron.tick import Starter, run_tick
+    from barman.cli.background import build_starter
+    from barman.cron.tick import run_tick
     from barman.host.locks import cleanup
-    from barman.host.runner import spawn_detached
 
-    _apply_queue(app)
+    changed = _apply_queue(app)
     servers = app.servers(["all"], Profile.I)
-    program = (sys.executable, os.path.abspath(sys.argv[0]))
-    starter = Starter(
-        prefix=(*program, "-c", os.path.abspath(app.config_path), "-q"),
-        spawn=partial(spawn_detached, keep_descriptors=keep_descriptors),
-    )
+    starter = build_starter(app, keep_descriptors=keep_descriptors)
+    _restart_receivers([server for server in servers if server.name in changed], app, starter)
     run_tick(servers, starter, app.output, app.now)
     if app.config.globals.lock_directory_cleanup:
         cleanup(app.config.globals.barman_lock_directory)
 
 
-def _apply_queue(app: App) -> None:
-    """Apply what config-update left queued; the configuration is read after that."""
+def _apply_queue(app: App) -> tuple[str, ...]:
+    """Apply what config-update left queued, and say whom it concerns; the configuration is read after that."""
     from barman.config.changes import apply_queued_changes
 
     try:
-        apply_queued_changes(app.config_path, app.start(), app.output)
+        return apply_queued_changes(app.config_path, app.start(), app.output)
     except LockBusy as busy:
         app.output.warning(f"queued configuration changes have to wait: {busy.message}")
+        return ()
+
+
+def _restart_receivers(servers: Sequence[Server], app: App, starter: Starter) -> None:
+    """Let the processes that receive WAL of these servers follow the change."""
+    from barman.cron.receiver import restart_receiver
+
+    for server in servers:
+        try:
+            restart_receiver(server, starter)
+        except BarmanError as error:
+            app.report(error)
