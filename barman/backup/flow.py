@@ -98,6 +98,10 @@ class _Flow:
             f"{name} of server {server.name} failed {action}: {reason}", hint=getattr(failure, "hint", None)
         )
         if record is not None:
+            if not isinstance(failure, Exception):
+                self._job.reporter.warning(
+                    f"{name} of server {server.name} is recorded as {record.status.value}: {reason}"
+                )
             run_post_hooks(server, record, error=error)
         return error
 

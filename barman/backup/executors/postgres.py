@@ -15,8 +15,7 @@ from barman.backup.label import read_label
 from barman.backup.positions import begin_at, end_at
 from barman.backup.stall import StallWatch
 from barman.errors import CatalogError, CommandError, ConfigError, ConnectionFailed, PostgresError, Refused
-from barman.host import runner
-from barman.host.clock import monotonic
+from barman.host import clock, runner
 from barman.host.files import make_directories, remove_tree
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.base_compression import base_compression, compression_problems
@@ -28,6 +27,7 @@ from barman.postgres.versions import Feature, supports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from barman.backup.executor import Job
@@ -93,7 +93,7 @@ class PostgresExecutor:
         self._job.action = "copying files"
         attempts_left = self._settings.basebackup_retry_times
         while True:
-            started = monotonic()
+            started = clock.monotonic()
             self._clear(record)
             try:
                 self._run(record)
@@ -107,7 +107,7 @@ class PostgresExecutor:
                 attempts_left -= 1
                 time.sleep(self._settings.basebackup_retry_sleep)
                 continue
-            copy_s = round(monotonic() - started, 6)
+            copy_s = round(clock.monotonic() - started, 6)
             packed = self._compression if self._compression and self._compression.format == "tar" else None
             return replace(
                 record,
@@ -123,13 +123,13 @@ class PostgresExecutor:
         label = parse_backup_label(text)
         record = begin_at(replace(record, backup_label=text), parse_lsn(label.start_lsn), label.timeline)
         self._job.action = "issuing stop of the backup"
+        if supports(self._job.facts.version_num, Feature.BACKUP_MANIFEST):
+            return end_at(replace(record, end_time=self._server_time()), *_end_in_manifest(data / "backup_manifest"))
         with self._server.postgres() as postgres:
             facts = postgres.facts()
-        record = replace(record, end_time=facts.server_time)
-        if supports(facts.version_num, Feature.BACKUP_MANIFEST):
-            return end_at(record, *_end_in_manifest(data / "backup_manifest"))
         # Later than the true end, and the best there is without a manifest.
-        return end_at(record, parse_lsn(facts.current_lsn or label.start_lsn), facts.timeline)
+        lsn = parse_lsn(facts.current_lsn or label.start_lsn)
+        return end_at(replace(record, end_time=facts.server_time), lsn, facts.timeline)
 
     def make_durable(self, record: BackupRecord) -> BackupRecord:
         """Flush the copy."""
@@ -138,6 +138,15 @@ class PostgresExecutor:
 
     def abort(self) -> None:
         """Do nothing: the runner has ended pg_basebackup, and with its connection the server ended the backup."""
+
+    def _server_time(self) -> datetime:
+        try:
+            with self._server.postgres() as postgres:
+                return postgres.server_time()
+        except PostgresError as error:
+            # The copy is complete: that the server is gone now does not spoil it.
+            _log.warning("server %s does not tell the time: %s", self._server.name, error)
+            return clock.now()
 
     def _tool(self) -> Tool:
         return find_tool("pg_basebackup", self._settings.path_prefix)
@@ -172,14 +181,25 @@ class PostgresExecutor:
         argv += ["--progress", "--no-sync"]
         with self._job.reporter.bar("Copying", total=record.cluster_size, unit="bytes") as bar:
             watch = _Watch(self._job, bar)
-            runner.run(
+            done = runner.run(
                 argv,
                 shown=[mask_secrets(argument) for argument in argv],
                 timeout_s=None,
+                check=False,
                 env={**self._server.environment(), **self._conninfo.environment(), "LC_ALL": "C"},
                 on_line=watch.line,
                 on_tick=watch.tick,
             )
+        if done.status != 0:
+            raise CommandError(_reason(done.status, done.stderr), status=done.status, stderr=done.stderr)
+
+
+def _reason(status: int, stderr: str) -> str:
+    """Return why pg_basebackup failed in its own words: the last error, not what it cleaned up after it."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "error: " in line or "fatal: " in line] or lines
+    how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return mask_secrets(errors[-1].strip()) if errors and status > 0 else f"pg_basebackup {how}"
 
 
 def _end_in_manifest(manifest: Path) -> tuple[int, int]:
@@ -222,10 +242,14 @@ class _Watch:
 
     def tick(self) -> None:
         """Look after it while it is silent; ConnectionFailed ends it."""
-        if self._job.facts.in_recovery and self._stall.silent_s > _SWITCH_EVERY_S and monotonic() > self._switch_at:
+        if (
+            self._job.facts.in_recovery
+            and self._stall.silent_s > _SWITCH_EVERY_S
+            and clock.monotonic() > self._switch_at
+        ):
             # It may be waiting for WAL that only the primary can close. Its own words for that are localised.
             switch_primary(self._job)
-            self._switch_at = monotonic() + _SWITCH_EVERY_S
+            self._switch_at = clock.monotonic() + _SWITCH_EVERY_S
         self._stall.tick()
 
     def _probe(self) -> None:

@@ -1,0 +1,271 @@
+"""A backup that is killed, starved or deserted leaves nothing behind that the next one minds, and never lies."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from barman.backup.request import BackupRequest
+from barman.backup.run import run_backup
+from barman.backup.stall import StallWatch
+from barman.catalog.record import Status, parse_record
+from barman.config.load import load_config
+from barman.errors import BackupFailed
+from barman.progress import LogReporter
+from barman.server import open_server
+from tests.support.faults import needs_strace, run_with_fault
+from tests.support.processes import children_of, processes_of, wait_until
+from tests.support.users import give
+from tests.support.verify import assert_backup_is_whole
+
+pytestmark = pytest.mark.pg(each=False)
+
+_MOST_CALLS = 60
+CALLS = pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param("rename,renameat,renameat2", id="rename"),
+        pytest.param("fsync,fdatasync", id="fsync"),
+        pytest.param("unlink,unlinkat,rmdir", id="unlink"),
+        pytest.param("mkdir,mkdirat", id="mkdir"),
+    ],
+)
+
+
+@pytest.fixture
+def server(home, cluster):
+    """A server to back up; its WAL streams in."""
+    made = home.streaming(cluster)
+    made.start_streaming(cluster)
+    made.close_and_archive(cluster)
+    return made
+
+
+def _records(server):
+    meta = server.directory / "meta"
+    found = (parse_record(path.read_text(), path.name[:15]) for path in sorted(meta.glob("*-backup.info")))
+    return list(found)
+
+
+def _assert_nothing_runs(server):
+    def copying():
+        mine = processes_of(server.home.directory)
+        return {pid: words for pid, words in mine.items() if "pg_basebackup" in words.split()[0]}
+
+    wait_until(lambda: not copying(), "pg_basebackup has ended", timeout_s=10)
+
+
+def _assert_honest(server, cluster):
+    """Whatever calls itself complete is complete."""
+    for record in _records(server):
+        if record.status in (Status.DONE, Status.WAITING_FOR_WALS):
+            assert_backup_is_whole(cluster, server.base / record.backup_id / "data")
+            assert record.size == sum(
+                path.stat().st_size
+                for path in (server.base / record.backup_id).rglob("*")
+                if path.is_file() and not path.is_symlink()
+            )
+
+
+def _assert_the_next_works(server, cluster):
+    server.run("backup", "--wait", "--wait-timeout", "60")
+    assert _records(server)[-1].status is Status.DONE
+    _assert_honest(server, cluster)
+    server.run("list-backups")
+
+
+@needs_strace
+@CALLS
+def test_killed_at_every_step_the_next_backup_works(calls, server, cluster):
+    for number in range(1, _MOST_CALLS):
+        result = _run_with_fault(server, calls, "signal=SIGKILL", str(number))
+        _assert_nothing_runs(server)
+        if result.status == 0:
+            break
+        assert result.status == -signal.SIGKILL, result
+    else:
+        pytest.fail(f"more than {_MOST_CALLS} calls of {calls}")
+    assert number > 1 or "unlink" in calls
+    # What a power cut leaves is EMPTY or STARTED, or what it was.
+    assert {record.status for record in _records(server)} <= {
+        Status.EMPTY,
+        Status.STARTED,
+        Status.WAITING_FOR_WALS,
+        Status.DONE,
+    }
+    _assert_honest(server, cluster)
+    _assert_the_next_works(server, cluster)
+
+
+@needs_strace
+@pytest.mark.parametrize("number", [1, 5, 40])
+def test_killed_while_its_threads_flush_the_copy(number, server, cluster):
+    _run_with_fault(server, "fsync,fdatasync", "signal=SIGKILL", str(number), threads=True)
+    _assert_nothing_runs(server)
+    _assert_honest(server, cluster)
+    _assert_the_next_works(server, cluster)
+
+
+@needs_strace
+@CALLS
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_an_error_at_every_step_is_told_and_noted(calls, error, server, cluster):
+    for number in range(1, _MOST_CALLS):
+        before = {record.backup_id for record in _records(server)}
+        result = _run_with_fault(server, calls, f"error={error}", str(number))
+        _assert_nothing_runs(server)
+        assert "Traceback" not in result.stderr, result
+        new = [record for record in _records(server) if record.backup_id not in before]
+        if result.status != 0:
+            assert result.status == 1, result
+            assert result.stderr.count("ERROR: ") == 1, result
+            assert all(record.status in (Status.FAILED, Status.WAITING_FOR_WALS) for record in new), result
+            continue
+        assert [record.status for record in new] in ([Status.WAITING_FOR_WALS], [Status.DONE])
+        if number > 3 and not _has_fired(result):
+            break
+    _assert_honest(server, cluster)
+    _assert_the_next_works(server, cluster)
+
+
+@needs_strace
+@pytest.mark.parametrize("number", [1, 30])
+def test_a_file_that_cannot_be_flushed_fails_the_backup_by_name(number, server, cluster):
+    result = _run_with_fault(server, "fsync", "error=EIO", f"{number}", threads=True)
+    last = _records(server)[-1:]
+    assert result.status == 1
+    assert "Input/output error" in result.stderr
+    assert "/" in result.stderr
+    assert not last or last[0].status is Status.FAILED
+    _assert_the_next_works(server, cluster)
+
+
+def _has_fired(result):
+    return bool(result.stderr)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_asked_to_end_at_any_moment_it_ends_clean(number, seed, server, cluster):
+    # One that runs through tells how long there is to choose from.
+    began = time.monotonic()
+    server.run("backup", "--bwlimit", "20000")
+    whole_s = time.monotonic() - began
+    before = {record.backup_id for record in _records(server)}
+    process = server.home.start("backup", "main", "--bwlimit", "20000")
+    time.sleep(random.Random(seed).uniform(0.1, 1) * whole_s)
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    text = stderr.decode()
+    _assert_nothing_runs(server)
+    new = [record for record in _records(server) if record.backup_id not in before]
+    assert "Traceback" not in text
+    # A signal that comes before the program listens to it ends it as it ends any program.
+    assert process.returncode in (0, 1, -number)
+    assert text.count("ERROR: ") == (process.returncode == 1)
+    assert all(record.status in (Status.FAILED, Status.WAITING_FOR_WALS, Status.DONE) for record in new), new
+    assert all(record.status is not Status.FAILED or record.error for record in new)
+    _assert_the_next_works(server, cluster)
+
+
+def test_killed_in_the_middle_of_the_copy_nothing_goes_on(server, cluster):
+    process = server.home.start("backup", "main", "--bwlimit", "512")
+    wait_until(lambda: any(server.base.glob("*/data/base")), "the copy is under way")
+    process.kill()
+    process.communicate(timeout=10)
+    _assert_nothing_runs(server)
+    assert [record.status for record in _records(server)] == [Status.STARTED]
+    _assert_the_next_works(server, cluster)
+
+
+def test_a_server_that_crashes_in_the_middle_fails_the_backup(server, cluster):
+    process = server.home.start("backup", "main", "--bwlimit", "512")
+    wait_until(lambda: any(server.base.glob("*/data/base")), "the copy is under way")
+    cluster.crash()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.decode().count("ERROR: ") == 1
+    [record] = _records(server)
+    assert record.status is Status.FAILED
+    assert record.error.startswith("failure copying files (")
+    cluster.start()
+    server.start_streaming(cluster)
+    _assert_the_next_works(server, cluster)
+
+
+def test_a_frozen_server_does_not_hold_it_for_ever(server, cluster, monkeypatch):
+    monkeypatch.setattr(
+        "barman.backup.executors.postgres.StallWatch", functools.partial(StallWatch, quiet_s=0.5, failures=2)
+    )
+    server.set(conninfo=f"{cluster.conninfo()} connect_timeout=2", bandwidth_limit=512)
+    processes = [cluster.pid(), *children_of(cluster.pid())]
+    frozen = []
+
+    class Freezer(LogReporter):
+        """Stops the server as soon as the copy begins."""
+
+        def info(self, message):
+            if message.startswith("Starting backup copy"):
+                frozen.append(subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -STOP {' '.join(map(str, processes))}"]))
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(BackupFailed, match="PostgreSQL does not answer"):
+            run_backup(open_server(load_config(server.home.conf), "main"), BackupRequest(), Freezer())
+    finally:
+        frozen[0].wait()
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - began < 60
+    [record] = _records(server)
+    assert record.status is Status.FAILED
+    _assert_nothing_runs(server)
+    for path in server.home.path.rglob("*"):
+        give(path)
+    server.set(bandwidth_limit=None)
+    _assert_the_next_works(server, cluster)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system")
+def test_a_full_disk_is_named_and_the_record_says_failed(home, cluster):
+    cluster.load(20000)
+    with _small_disk(home.path, "40m"):
+        server = home.streaming(cluster)
+        server.start_streaming(cluster)
+        server.close_and_archive(cluster)
+        result = server.run("backup", check=False)
+        assert result.status == 1
+        assert result.stderr.count("ERROR: ") == 1
+        assert "No space left on device" in result.stderr
+        assert str(home.path) in result.stderr
+        [record] = _records(server)
+        assert record.status is Status.FAILED
+        assert "No space left on device" in record.error
+        _assert_nothing_runs(server)
+        server.run("list-backups")
+
+
+@contextlib.contextmanager
+def _small_disk(directory, size):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", directory], check=True)
+    try:
+        give(directory, 0o755)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+def _run_with_fault(server, calls, fault, when, *, threads=False):
+    home = server.home
+    words = home.argv("backup", server.name)
+    return run_with_fault(
+        words, calls=calls, fault=fault, when=when, env=home.environment(), cwd=home.directory, threads=threads
+    )

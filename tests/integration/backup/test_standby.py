@@ -1,0 +1,87 @@
+"""Backups taken from a standby."""
+
+from __future__ import annotations
+
+import pytest
+
+from barman.postgres.lsn import parse_lsn
+from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.pg
+
+
+@pytest.fixture
+def pair(clusters, installation):
+    """A primary and its standby, in step."""
+    primary = clusters.make(installation, "primary")
+    primary.load(200)
+    standby = clusters.standby_of(primary)
+    _catch_up(primary, standby)
+    return primary, standby
+
+
+def _catch_up(primary, standby):
+    position = primary.lsn()
+    wait_until(lambda: standby.value(f"select pg_last_wal_replay_lsn() >= '{position}'"), "the standby has caught up")
+
+
+def _server(home, primary, standby, **options):
+    """The standby's server; WAL comes from the primary, which does not wait for traffic."""
+    server = home.streaming(
+        standby,
+        primary_conninfo=primary.conninfo(),
+        wal_streaming_conninfo=primary.streaming_conninfo(),
+        wal_conninfo=primary.conninfo(),
+        **options,
+    )
+    server.start_streaming(primary)
+    server.close_and_archive(primary)
+    return server
+
+
+def test_an_idle_primary_does_not_keep_it_waiting(home, pair, record, verify):
+    primary, standby = pair
+    server = _server(home, primary, standby)
+    result = server.run("backup", "--wait", "--wait-timeout", "60")
+    [backup_id] = server.backup_ids()
+    taken = record(server, backup_id)
+    assert taken.status.value == "DONE", result
+    assert "BACKUP FROM: standby" in taken.backup_label
+    verify(standby, server, backup_id)
+    assert result.seconds < 30
+
+
+def test_ending_at_a_segment_boundary_it_needs_no_segment_that_is_not_written(home, pair, record):
+    primary, standby = pair
+    server = _server(home, primary, standby)
+    # The last record before the switch is a checkpoint: what a standby backup then ends at is the boundary.
+    primary.sql("checkpoint; select pg_switch_wal()")
+    _catch_up(primary, standby)
+    standby.sql("checkpoint")
+    server.run("backup", "--wait", "--wait-timeout", "60")
+    [backup_id] = server.backup_ids()
+    taken = record(server, backup_id)
+    assert taken.status.value == "DONE"
+    if parse_lsn(taken.end_xlog) % taken.xlog_segment_size == 0:
+        assert taken.end_wal < primary.current_wal()
+
+
+def test_it_restores_to_the_primary_it_was(home, pair, clusters, installation, scratch):
+    primary, standby = pair
+    server = _server(home, primary, standby)
+    with primary.loading():
+        backup_id = server.backup("--wait", "--wait-timeout", "60")
+    primary.load(100)
+    server.close_and_archive(primary)
+    expected = primary.checksums()
+    restored = clusters.recover(installation, server.restore(backup_id, scratch / "restored-data" / "data"))
+    assert restored.checksums() == expected
+
+
+@pytest.mark.pg(each=False)
+def test_primary_conninfo_of_a_primary_is_ignored_with_a_warning(stream, cluster):
+    server = stream(cluster)
+    server.set(primary_conninfo=cluster.conninfo())
+    result = server.run("backup", check=False)
+    assert "primary_conninfo is ignored" in result.stderr
+    assert len(server.backup_ids()) == 1
