@@ -40,6 +40,8 @@ class _Commands(click.Group):
         if found is None:
             return None
         command: click.Command = importlib.import_module(found.path).command
+        # In their docstrings examples begin with the two characters \b; click wants a backspace there.
+        command.help = (command.help or "").replace("\\b", "\b")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.record import Status
 from barman.wal.needs import may_become_complete
+from barman.wal.queue import Waiting, plan_incoming, plan_streaming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,17 +24,19 @@ class Child:
     message: str
 
 
-def needs_archiving(settings: ServerSettings, incoming: Iterable[str], streaming: Iterable[str]) -> bool:
-    """Whether archive-wal would find something to do. incoming, streaming: the names in these directories.
-
-    The last file in streaming stays there: pg_receivewal is writing it, or needs it to find its place again.
-    """
-    if settings.archiver and any(_counts(name) for name in incoming):
-        return True
-    if not settings.streaming_archiver:
-        return False
-    waiting = [name for name in streaming if _counts(name)]
-    return len(waiting) > 1 or any(not name.endswith(".partial") for name in waiting)
+def needs_archiving(
+    settings: ServerSettings,
+    incoming: Iterable[Waiting],
+    streaming: Iterable[Waiting],
+    is_archived: Callable[[str], bool],
+) -> bool:
+    """Whether archive-wal would find something to do. incoming, streaming: the entries of these directories."""
+    queues = [plan_incoming(incoming, limit=0)] if settings.archiver else []
+    if settings.streaming_archiver:
+        queues.append(plan_streaming(streaming, limit=0))
+    return any(
+        queue.unknown or any(name != queue.staying or not is_archived(name) for name in queue.names) for queue in queues
+    )
 
 
 def find_backup_to_check(
@@ -56,10 +59,6 @@ def find_backup_to_check(
         if wanted is not None and is_archived(wanted):
             return record
     return next((record for record in candidates if record.status is not Status.FAILED), None)
-
-
-def _counts(name: str) -> bool:
-    return not name.startswith(".") and not name.endswith(".tmp")
 
 
 def _missing_wal(record: BackupRecord) -> str | None:

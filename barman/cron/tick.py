@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.catalog.wal_archive import archive_key
 from barman.cron.children import Child, find_backup_to_check, needs_archiving
 from barman.errors import BarmanError, LockBusy
+from barman.wal.queue import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,24 +70,25 @@ def _contained(server: Server, reporter: Reporter) -> Iterator[None]:
 
 def _find_children(server: Server, reporter: Reporter) -> Iterator[Child]:
     name = server.name
+
+    def is_archived(wal: str) -> bool:
+        return (server.paths.wals / archive_key(wal)).exists()
+
     if not server.config.is_passive:
-        if _has_waiting_wal(server) and server.locks.archive_wal().holder() is None:
+        waiting = needs_archiving(
+            server.settings, _entries(server.paths.incoming), _entries(server.paths.streaming), is_archived
+        )
+        if waiting and server.locks.archive_wal().holder() is None:
             yield Child(("archive-wal", name), f"Starting WAL archiving for server {name}")
         yield from _receiver(server, reporter)
     record = find_backup_to_check(
         server.backups.load().values(),
-        lambda wal: (server.paths.wals / archive_key(wal)).exists(),
+        is_archived,
         is_backup_running=server.locks.backup().holder() is not None,
     )
     if record is not None and server.locks.backup_id(record.backup_id).holder() is None:
         words = ("check-backup", name, record.backup_id)
         yield Child(words, f"Starting check-backup for backup {record.backup_id} of server {name}")
-
-
-def _has_waiting_wal(server: Server) -> bool:
-    return needs_archiving(
-        server.settings, incoming=_names(server.paths.incoming), streaming=_names(server.paths.streaming)
-    )
 
 
 def _receiver(server: Server, reporter: Reporter) -> Iterator[Child]:
@@ -109,8 +111,9 @@ def _enforce_retention(server: Server, reporter: Reporter, now: datetime) -> Non
     enforce(server, now, reporter)
 
 
-def _names(directory: Path) -> list[str]:
+def _entries(directory: Path) -> list[Waiting]:
     try:
-        return os.listdir(directory)
+        with os.scandir(directory) as entries:
+            return [Waiting(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
     except FileNotFoundError:
         return []

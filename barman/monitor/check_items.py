@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from barman.catalog.record import Status
 from barman.errors import ConfigError
 from barman.human import pretty_interval, pretty_size
-from barman.retention.policy import parse_policy
+from barman.retention.policy import counted_redundancy, parse_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +64,9 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     last = max((record for record in local.records if record.is_copy_done), key=lambda r: r.backup_id, default=None)
     yield _maximum_age(settings.last_backup_maximum_age, last, now)
     yield _minimum_size(settings.last_backup_minimum_size, last)
+    if settings.encryption != "none":
+        hint = f"encryption = {settings.encryption} is not supported yet, no WAL is archived and no backup taken"
+        yield CheckItem("encryption", ok=False, hint=hint)
     yield _wal_age(settings.last_wal_maximum_age, last, local.newest_wal_age)
     yield CheckItem(
         "wal size", ok=True, hint=pretty_size(local.wal_after_backup_bytes), size_bytes=local.wal_after_backup_bytes
@@ -147,6 +150,6 @@ def _unusable_compression(settings: ServerSettings) -> str:
 
 
 def _redundancy(minimum: int, records: Sequence[BackupRecord]) -> CheckItem:
-    have = sum(record.is_done and not record.is_incremental for record in records)
+    have = counted_redundancy({record.backup_id: record for record in records})
     hint = f"have {have} non-incremental backups, expected at least {minimum}"
     return CheckItem("minimum redundancy requirements", ok=have >= minimum, hint=hint, critical=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.errors import ConfigError
 from barman.human import ctime, pretty_size
 from barman.monitor.probes import probe_remote
-from barman.retention.policy import parse_policy
+from barman.retention.policy import counted_redundancy, parse_policy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -105,7 +105,7 @@ def _backups(settings: ServerSettings, records: Collection[BackupRecord]) -> Ite
     yield StatusItem("backups_number", "No. of available backups", str(len(done)))
     yield StatusItem("first_backup", "First available backup", done[0] if done else "None")
     yield StatusItem("last_backup", "Last available backup", done[-1] if done else "None")
-    counted = sum(record.is_done and not record.is_incremental for record in records)
+    counted = counted_redundancy({record.backup_id: record for record in records})
     verdict = "satisfied" if counted >= settings.minimum_redundancy else "FAILED"
     yield StatusItem(
         "minimum_redundancy", "Minimum redundancy requirements", f"{verdict} ({counted}/{settings.minimum_redundancy})"

@@ -165,9 +165,7 @@ def test_show_servers_prints_options_and_remote_status_in_order_without_password
     assert lines[0] == "Server main:"
     keys = [line.strip().partition(":")[0] for line in lines[1:]]
     assert keys == sorted(keys)
-    assert {"backup_method", "name", "passive_node", "current_lsn", "streaming_systemid", "pg_basebackup_path"} <= set(
-        keys
-    )
+    assert {"backup_method", "passive_node", "current_lsn", "streaming_systemid", "pg_basebackup_path"} <= set(keys)
     assert "hunter2" not in "".join(lines)
     assert "hunter2" not in home.run("-f", "json", "show-servers", "main").stdout
 

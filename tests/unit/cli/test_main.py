@@ -46,6 +46,10 @@ def test_the_command_help_shows_the_same(run):
     assert run("help") == run("--help")
 
 
+def test_examples_stand_in_the_help_as_they_were_written(run):
+    assert "\n  Examples:\n    barman check main\n    barman check all\n" in run("check", "--help").out
+
+
 def test_help_takes_no_argument(run):
     assert run("help", "status").code == 2
 

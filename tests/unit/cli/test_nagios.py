@@ -1,0 +1,81 @@
+"""The Nagios line, by table."""
+
+from __future__ import annotations
+
+import pytest
+
+from barman.cli.render.nagios import nagios_lines
+from barman.monitor.check import CheckReport
+from barman.monitor.check_items import CheckItem
+
+
+def _report(name, *failed, active=True, size=10, wals=20):
+    items = [
+        CheckItem("PostgreSQL", ok=True),
+        CheckItem("backup minimum size", ok=True, size_bytes=size),
+        CheckItem("wal size", ok=True, size_bytes=wals),
+        *(CheckItem(one, ok=False, hint=f"no {one}") for one in failed),
+    ]
+    return CheckReport(name, is_active=active, is_disabled=False, items=tuple(items))
+
+
+@pytest.mark.parametrize(
+    ("reports", "has_errors", "lines", "code"),
+    [
+        pytest.param(
+            [_report("main")],
+            False,
+            ["BARMAN OK - Ready to serve the Espresso backup for main|main=10B main_wals=20B"],
+            0,
+            id="one",
+        ),
+        pytest.param(
+            [_report("a"), _report("b")],
+            False,
+            ["BARMAN OK - Ready to serve the Espresso backup for 2 servers * a * b|a=10B a_wals=20B b=10B b_wals=20B"],
+            0,
+            id="two",
+        ),
+        pytest.param(
+            [_report("main", "x", "y")],
+            False,
+            [
+                "BARMAN CRITICAL - server main has issues * main FAILED: x, y|main=10B main_wals=20B",
+                "main.x: FAILED (no x)",
+                "main.y: FAILED (no y)",
+            ],
+            2,
+            id="one fails",
+        ),
+        pytest.param(
+            [_report("a", "x"), _report("b"), _report("c", "y")],
+            False,
+            [
+                (
+                    "BARMAN CRITICAL - 2 server out of 3 have issues * a FAILED: x * c FAILED: y"
+                    "|a=10B a_wals=20B b=10B b_wals=20B c=10B c_wals=20B"
+                ),
+                "a.x: FAILED (no x)",
+                "c.y: FAILED (no y)",
+            ],
+            2,
+            id="two of three fail",
+        ),
+        pytest.param(
+            [_report("a"), _report("b", "x", active=False)],
+            False,
+            [
+                (
+                    "BARMAN OK - Ready to serve the Espresso backup for 2 servers * a * IGNORING: b"
+                    "|a=10B a_wals=20B b=10B b_wals=20B"
+                )
+            ],
+            0,
+            id="failures of an inactive one",
+        ),
+        pytest.param([], True, ["BARMAN CRITICAL - Global configuration errors"], 2, id="errors"),
+        pytest.param([], False, ["BARMAN OK - No server configured"], 0, id="no servers"),
+    ],
+)
+def test_the_line_tells_all(reports, has_errors, lines, code):
+    assert nagios_lines(reports, has_errors=has_errors) == (lines, code)
