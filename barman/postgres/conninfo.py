@@ -80,11 +80,19 @@ _TCP_LIMITS = {
     "tcp_user_timeout": "120000",
 }
 
+_SPACE = " \t\n\v\f\r"
 _URI_SCHEME = re.compile(r"postgres(?:ql)?://")
-_NAME = re.compile(r"\s*([^=\s]+)\s*=\s*")
+_NAME = re.compile(r"\s*([^=\s]*)\s*=\s*", re.ASCII)
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
-_BARE = re.compile(r"(?:[^\s\\]|\\.)*", re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_BARE = re.compile(r"(?:[^\s\\]|\\.?)*", re.DOTALL | re.ASCII)
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_CREDENTIALS = re.compile(r"([^@/]*)@")
+_ADDRESS = re.compile(
+    r"(?P<hosts>{0}(?:,{0})*)(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?".format(
+        r"(?:\[[^\]]+\]|(?!\[)[^:/?,]*)(?::[^/?,]*)?"
+    ),
+    re.DOTALL,
+)
 _PLAIN_VALUE = re.compile(r"[^\s'\\]+")
 _SECRET_PAIR = re.compile(
     rf"({'|'.join(sorted(SECRET_KEYWORDS, reverse=True))})([ \t]*=[ \t]*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)",
@@ -214,7 +222,7 @@ def mask_secrets(text: str) -> str:
 def _parse_pairs(text: str) -> dict[str, str]:
     parameters: dict[str, str] = {}
     position = 0
-    while text[position:].strip():
+    while text[position:].strip(_SPACE):
         name = _NAME.match(text, position)
         if name is None:
             raise ConfigError(f'invalid connection string: no "=" after character {position}')
@@ -228,24 +236,30 @@ def _parse_pairs(text: str) -> dict[str, str]:
 
 
 def _parse_uri(rest: str) -> dict[str, str]:
-    rest, _, query = rest.partition("?")
-    authority, _, dbname = rest.partition("/")
-    credentials, at, addresses = authority.rpartition("@")
     parameters: dict[str, str] = {}
-    if at:
-        user, colon, password = credentials.partition(":")
+    credentials = _CREDENTIALS.match(rest)
+    if credentials is not None:
+        user, _, password = credentials[1].partition(":")
         parameters.update({"user": _decode(user)} if user else {})
-        parameters.update({"password": _decode(password)} if colon else {})
+        parameters.update({"password": _decode(password)} if password else {})
+        rest = rest[credentials.end() :]
+    addresses, dbname, query = _split_address(rest)
     hosts, ports = zip(*map(_host_and_port, addresses.split(",")), strict=True)
-    parameters.update({"host": ",".join(hosts)} if any(hosts) else {})
-    parameters.update({"port": ",".join(ports)} if any(ports) else {})
-    parameters.update({"dbname": _decode(dbname)} if dbname else {})
-    for pair in filter(None, query.split("&")):
+    found = {"host": ",".join(hosts), "port": ",".join(ports), "dbname": dbname}
+    parameters.update({keyword: _decode(value) for keyword, value in found.items() if value})
+    for pair in query.removesuffix("&").split("&") if query else []:
         keyword, equals, value = pair.partition("=")
         if not equals or "=" in value:
             raise ConfigError(f"invalid connection URI: parameter {_decode(keyword)!r} is not of the form key=value")
         parameters.update([_uri_parameter(_decode(keyword), _decode(value))])
     return parameters
+
+
+def _split_address(rest: str) -> tuple[str, str, str]:
+    match = _ADDRESS.fullmatch(rest)
+    if match is None:
+        raise ConfigError("invalid connection URI: malformed IPv6 address")
+    return match["hosts"], match["dbname"] or "", match["query"] or ""
 
 
 def _uri_parameter(keyword: str, value: str) -> tuple[str, str]:
@@ -255,17 +269,18 @@ def _uri_parameter(keyword: str, value: str) -> tuple[str, str]:
 
 def _host_and_port(address: str) -> tuple[str, str]:
     if address.startswith("["):
-        host, bracket, port = address[1:].partition("]")
-        if not bracket or port[:1] not in ("", ":"):
-            raise ConfigError("invalid connection URI: malformed IPv6 address")
+        host, _, port = address[1:].partition("]")
         return host, port[1:]
     host, _, port = address.partition(":")
-    return _decode(host), port
+    return host, port
 
 
 def _decode(text: str) -> str:
     from urllib.parse import unquote_to_bytes
 
+    text = text.strip(" ")
+    if " " in text:
+        raise ConfigError("invalid connection URI: a space inside must be written %20")
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
         raise ConfigError("invalid connection URI: malformed percent-encoding")
     try:

@@ -78,18 +78,23 @@ def parse_page_header(page: bytes) -> PageHeader:
 
 
 def check_header(
-    header: PageHeader, *, name: str, segment_size: int | None = None, system_id: str | None = None
+    header: PageHeader,
+    *,
+    name: str,
+    segment_size: int | None = None,
+    system_id: str | None = None,
+    version: str | None = None,
 ) -> str | None:
     """Return why a file with this first page cannot be segment (or partial segment) name, None if it can.
 
-    segment_size, system_id: what they must be, None if that is not known.
+    segment_size, system_id, version (major): what they must be, None if that is not known. A system identifier never
+    outlives its major version: pg_upgrade makes a new one.
     """
-    reasons = (
-        _form_reason(header),
-        _cluster_reason(header, segment_size=segment_size, system_id=system_id),
-        _place_reason(header, name),
+    return (
+        _form_reason(header)
+        or _cluster_reason(header, segment_size=segment_size, system_id=system_id, version=version)
+        or _place_reason(header, name)
     )
-    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _form_reason(header: PageHeader) -> str | None:
@@ -102,9 +107,13 @@ def _form_reason(header: PageHeader) -> str | None:
     return None
 
 
-def _cluster_reason(header: PageHeader, *, segment_size: int | None, system_id: str | None) -> str | None:
+def _cluster_reason(
+    header: PageHeader, *, segment_size: int | None, system_id: str | None, version: str | None
+) -> str | None:
     if system_id is not None and header.system_id != system_id:
         return f"written by another cluster: system identifier {header.system_id}, expected {system_id}"
+    if version is not None and header.version not in (None, version):
+        return f"written by PostgreSQL {header.version}, expected {version}"
     if segment_size is not None and header.segment_size != segment_size:
         return f"segment size {header.segment_size}, expected {segment_size}"
     return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
+_HIGHEST_LSN = 0xFFFFFFFFFFFFFFFF
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _NAME = re.compile(
@@ -110,8 +111,11 @@ def segment_start(name: str, segment_size: int) -> int:
 
 
 def next_segment(name: str, segment_size: int) -> str:
-    """Return the name of the following segment on the same timeline."""
-    return segment_name(timeline_of(name), segment_number(name, segment_size) + 1, segment_size)
+    """Return the name of the following segment on the same timeline; WalError after the last there can be."""
+    number = segment_number(name, segment_size) + 1
+    if number * segment_size > _HIGHEST_LSN:
+        raise WalError(f"no segment follows {name}")
+    return segment_name(timeline_of(name), number, segment_size)
 
 
 def previous_segment(name: str, segment_size: int) -> str:
