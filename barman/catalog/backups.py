@@ -177,7 +177,10 @@ class BackupCatalog:
     def _read(self, backup_id: BackupId) -> BackupRecord | None:
         """Return the record, None if it went away meanwhile."""
         try:
-            return parse_record(self._content(backup_id).decode(errors="surrogateescape"), backup_id)
+            text = self._content(backup_id).decode(errors="surrogateescape")
+            if not text.strip():
+                raise CatalogError(f"the record of backup {backup_id} is empty, as a power cut leaves it")
+            return parse_record(text, backup_id)
         except NotFound:
             return None
         except (CatalogError, StorageError) as error:

@@ -33,26 +33,6 @@ class ServerPaths:
         return self.root / "identity.json"
 
     @property
-    def active_model(self) -> Path:
-        """Name of the applied configuration model."""
-        return self.root / ".active-model.auto"
-
-    @property
-    def primary_info(self) -> Path:
-        """Passive node: the primary's last answer."""
-        return self.root / "primary.info"
-
-    @property
-    def sync_wals_info(self) -> Path:
-        """Passive node: the last WAL file copied."""
-        return self.wals / "sync-wals.info"
-
-    @property
-    def legacy_xlogdb(self) -> Path:
-        """The WAL catalogue before 3.13."""
-        return self.wals / "xlog.db"
-
-    @property
     def directories(self) -> tuple[Path, ...]:
         """Every directory a working server needs, parents first."""
         return (

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from operator import lt
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.errors import CatalogError
 from barman.postgres.wal_names import is_wal_name
 
 if TYPE_CHECKING:
@@ -87,12 +86,9 @@ def format_entry(entry: WalEntry) -> bytes:
 
 
 def parse_row(row: Row) -> WalEntry:
-    """Return the entry of five fields; CatalogError if size or time are no numbers."""
+    """Return the entry of five fields as parse_chunk gives them. A time that is none becomes 0: the file counts."""
     name, size, mtime, compression, encryption = row
-    try:
-        return WalEntry(name.decode(), int(size), float(mtime), _word(compression), _word(encryption))
-    except ValueError as error:
-        raise CatalogError(f"invalid line of the WAL catalogue for {name!r}") from error
+    return WalEntry(name.decode(), int(size), _seconds(mtime), _word(compression), _word(encryption))
 
 
 def parse_chunk(chunk: bytes) -> Columns:
@@ -108,6 +104,9 @@ def parse_chunk(chunk: bytes) -> Columns:
     names = fields[0::5]
     only_segments = set(map(len, names)) == {_SEGMENT_LENGTH}
     if not only_segments and not all(len(name) == _SEGMENT_LENGTH or _is_wal_name(name) for name in names):
+        return _parse_lines(chunk)
+    # All sizes are looked at in one go; unusual but valid ones are found out line by line.
+    if not b"".join(fields[1::5]).isdigit():
         return _parse_lines(chunk)
     return Columns(names, fields[1::5], fields[2::5], fields[3::5], fields[4::5], only_segments=only_segments)
 
@@ -152,12 +151,17 @@ def _parse_line(line: bytes) -> Row | None:
     fields = line.strip(b"\0").split()
     if not 3 <= len(fields) <= _FIELDS or not _is_wal_name(fields[0]):
         return None
-    try:
-        int(fields[1]), float(fields[2])
-    except ValueError:
+    if not fields[1].isdigit():
         return None
     name, size, mtime, compression, encryption = (*fields, b"None", b"None")[:_FIELDS]
     return name, size, mtime, compression, encryption
+
+
+def _seconds(field: bytes) -> float:
+    try:
+        return float(field)
+    except ValueError:
+        return 0.0
 
 
 def _word(field: bytes) -> str | None:
