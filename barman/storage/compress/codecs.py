@@ -14,6 +14,7 @@ from barman.storage.compress.decoders import DECODINGS, DecodingReader
 from barman.storage.compress.snappy import MAGIC as SNAPPY_MAGIC
 
 _CHUNK = 1 << 20
+_PIECE = 1 << 18
 LONGEST_MAGIC = 10
 
 
@@ -123,8 +124,11 @@ def compress_stream(
     from barman.storage.compress.encoders import ENCODERS
 
     encoder = ENCODERS[canonical_name(name)](level if level is not None else 0)
-    while chunk := source.read(_CHUNK):
-        target.write(encoder.compress(chunk))
+    # One buffer for all of it: fresh memory for every piece costs a quarter of the time of a fast algorithm.
+    buffer = bytearray(_PIECE)
+    piece = memoryview(buffer)
+    while size := cast("io.BufferedIOBase", source).readinto(buffer):
+        target.write(encoder.compress(piece[:size]))
     target.write(encoder.flush())
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """A compressor of one stream; what compress keeps to itself, flush gives, with the end mark."""
 
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes:
         """Take data, give what is ready."""
 
     def flush(self) -> bytes:
@@ -68,7 +68,7 @@ class _Lz4Encoder:
         )
         self._head = self._frame.begin()
 
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes:
         head, self._head = self._head, b""
         return bytes(head + self._frame.compress(data))
 
@@ -80,8 +80,8 @@ class _SnappyEncoder:
     def __init__(self, _level: int) -> None:
         self._stream = import_cramjam().snappy.Compressor()
 
-    def compress(self, data: bytes, /) -> bytes:
-        self._stream.compress(data)
+    def compress(self, data: bytes | memoryview, /) -> bytes:
+        self._stream.compress(bytes(data))
         return bytes(self._stream.flush())
 
     def flush(self) -> bytes:

@@ -1,0 +1,280 @@
+"""A batch of waiting WAL files: look at each, leave out what is not to be archived, archive the rest together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.catalog.identity import read_identity
+from barman.catalog.wal_archive import ArchivedWal, archive_key
+from barman.errors import CatalogError, StorageError, WalError
+from barman.host import files
+from barman.host.hooks import Event
+from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
+from barman.postgres.wal_names import WalKind, parse_wal_name
+from barman.storage.compress.codecs import canonical_name, compress_stream, resolve_level
+from barman.storage.compress.decoded import open_decoded
+from barman.storage.storage import Write
+from barman.wal.inspect import Inspection, inspect_wal
+from barman.wal.set_aside import set_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from barman.catalog.xlogdb import WalEntry
+    from barman.server import Server
+
+_log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+# Where the system does not tell whether a file is still being written, its age must.
+_SETTLED_S = 60.0
+
+
+class BatchResult(NamedTuple):
+    """What became of a batch. Names as archived.
+
+    rows: the files that were dealt with, in order: archived, found archived already, or in conflict. archived: those of
+    them that are new. conflicts: where those are that have another content in the archive. errors: name and reason of
+    files that are damaged or could not be dealt with. unfinished: left for later, since they are still being written.
+    """
+
+    rows: tuple[str, ...] = ()
+    archived: tuple[str, ...] = ()
+    conflicts: Mapping[str, Path] = {}
+    errors: tuple[tuple[str, str], ...] = ()
+    unfinished: tuple[str, ...] = ()
+
+
+class _Candidate(NamedTuple):
+    """A file fit to be archived. path: where it is; name: as archived."""
+
+    name: str
+    path: Path
+    inspection: Inspection
+
+
+class _Unfit(NamedTuple):
+    """A file that is not archived. fault: why it is set aside, None if it stays; reason: None if that is no error."""
+
+    name: str
+    path: Path
+    fault: str | None
+    reason: str | None
+
+
+class Intake:
+    """Archives the batches of one run of one server. Not for use by several threads."""
+
+    def __init__(self, server: Server, pool: Executor, *, workers: int) -> None:
+        """pool: looks at files. workers: how many files are compressed at a time."""
+        self.workers = workers
+        self._server = server
+        self._archive = server.wal_archive
+        self._pool = pool
+        self._hooks = server.hooks(Event.ARCHIVE)
+        self._compression = server.settings.compression
+        self._level = resolve_level(self._compression or "", server.settings.compression_level)
+        self._system_id = _expected_system_id(server)
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether hooks are run, which expect one file at a time."""
+        return bool(self._hooks)
+
+    @property
+    def knows_cluster(self) -> bool:
+        """Whether the system identifier is known that WAL must have."""
+        return self._system_id is not None
+
+    def archive(self, directory: Path, file_names: Sequence[str], *, staying: str | None = None) -> BatchResult:
+        """Archive files of directory; on return those archived are durable, listed, and gone from directory.
+
+        staying: the one that is to stay there. Raises StorageError or CommandError if any of them cannot be stored,
+        HookAborted if a hook says stop; every file is then still in directory, but may be in the archive, too.
+        """
+        looks = list(self._pool.map(self._look, [directory / name for name in file_names]))
+        candidates = [look for look in looks if isinstance(look, _Candidate)]
+        errors, unfinished = self._turn_away(look for look in looks if isinstance(look, _Unfit))
+        for candidate in candidates:
+            self._system_id = self._system_id or candidate.inspection.system_id
+            self._hooks.before(self._source_variables(candidate))
+        try:
+            archived, conflicts = self._store(candidates)
+        except BaseException as error:
+            for candidate in candidates:
+                self._hooks.after(self._source_variables(candidate), error=error)
+            raise
+        for candidate in candidates:
+            self._run_hooks_after(candidate, archived.get(candidate.name), conflicts.get(candidate.name))
+        for candidate in candidates:
+            if candidate.path.name != staying and candidate.name not in conflicts:
+                _take_away(candidate)
+        rows = tuple(candidate.name for candidate in candidates)
+        return BatchResult(rows, tuple(archived), conflicts, errors, unfinished)
+
+    # Looking
+
+    def _look(self, path: Path) -> _Candidate | _Unfit | None:
+        """Look at one file; None if it is gone."""
+        name = parse_wal_name(path.name)
+        try:
+            inspection = inspect_wal(
+                path, name=name.text, system_id=self._system_id, custom=self._server.custom_filters
+            )
+            with path.open("rb") as file:
+                is_being_written = files.is_being_written(file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return _Unfit(name.text, path, None, f"{path}: {error.strerror}")
+        if is_being_written or (is_being_written is None and inspection.fault and not _is_settled(inspection)):
+            return _Unfit(name.text, path, None, None)
+        if inspection.is_blank and name.kind is WalKind.PARTIAL and path.parent == self._server.paths.streaming:
+            # A place where pg_receivewal was to begin, and did not: there is nothing in it.
+            _log.info("removing %s, which holds no WAL", path)
+            path.unlink(missing_ok=True)
+            return None
+        if inspection.fault is not None:
+            return _Unfit(name.text, path, inspection.fault, inspection.reason)
+        return _Candidate(name.text, path, inspection)
+
+    def _turn_away(self, unfit: Iterable[_Unfit]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """Set aside what is damaged; return errors and unfinished files as in BatchResult."""
+        errors, unfinished = [], []
+        for look in unfit:
+            if look.reason is None:
+                unfinished.append(look.name)
+            elif look.fault is None:
+                errors.append((look.name, look.reason))
+            else:
+                place = set_aside(look.path, self._server.paths.errors, look.fault)
+                errors.append((look.name, f"{look.reason}; moved to {place}"))
+        return tuple(errors), tuple(unfinished)
+
+    # Storing
+
+    def _store(self, candidates: Sequence[_Candidate]) -> tuple[Mapping[str, WalEntry], Mapping[str, Path]]:
+        """Store what is new; return its lines by name, and where what differs from the archive was moved."""
+        present = [candidate for candidate in candidates if self._archive.exists(candidate.name)]
+        is_same = dict(zip((one.name for one in present), self._pool.map(self._is_same, present), strict=True))
+        new = [candidate for candidate in candidates if candidate.name not in is_same]
+        entries = self._archive.add([self._prepare(one) for one in new], workers=self.workers) if new else ()
+        # Of a file that is there already, a crash may have kept back the line.
+        self._archive.heal([name for name, same in is_same.items() if same])
+        conflicts = {
+            one.name: set_aside(one.path, self._server.paths.errors, "duplicate")
+            for one in present
+            if not is_same[one.name]
+        }
+        return {entry.name: entry for entry in entries}, conflicts
+
+    def _is_same(self, candidate: _Candidate) -> bool:
+        """Whether the archive has the file with the same content, however compressed."""
+        try:
+            with (
+                open_decoded(candidate.path.open("rb"), custom=self._server.custom_filters) as new,
+                self._archive.open_decoded(candidate.name) as old,
+            ):
+                while (chunk := _read_fully(new)) == _read_fully(old):
+                    if not chunk:
+                        return True
+        except OSError as error:
+            raise StorageError(f"{candidate.path}: {error.strerror}") from error
+        return False
+
+    def _prepare(self, candidate: _Candidate) -> ArchivedWal:
+        key, seen = archive_key(candidate.name), candidate.inspection
+        if self._compression is None or seen.compression is not None or seen.encryption is not None:
+            return ArchivedWal(Write(key, candidate.path), seen.compression, seen.encryption)
+        write = Write(key, self._compressing(candidate.path), mtime_ns=seen.mtime_ns, mode=seen.mode)
+        return ArchivedWal(write, canonical_name(self._compression))
+
+    def _compressing(self, path: Path) -> Callable[[BinaryIO], None]:
+        codec, level, custom = self._compression or "", self._level, self._server.custom_filters
+
+        def compress(target: BinaryIO) -> None:
+            with path.open("rb") as source:
+                compress_stream(source, target, codec, level, custom=custom)
+
+        return compress
+
+    # Hooks
+
+    def _run_hooks_after(self, candidate: _Candidate, entry: WalEntry | None, conflict: Path | None) -> None:
+        if not self._hooks:
+            return
+        if conflict is not None:
+            error = WalError(f"{candidate.name} is archived already with different content")
+            self._hooks.after(self._source_variables(candidate), error=error)
+            return
+        entry = entry or self._archive.entry(candidate.name)
+        if entry is not None:
+            path = self._server.paths.wals / archive_key(candidate.name)
+            self._hooks.after(_hook_variables(entry.name, path, entry.size, entry.mtime, entry.compression))
+
+    def _source_variables(self, candidate: _Candidate) -> Mapping[str, str]:
+        seen = candidate.inspection
+        return _hook_variables(candidate.name, candidate.path, seen.size, seen.mtime_ns / 1e9, seen.compression)
+
+
+def _hook_variables(name: str, path: Path, size: int, mtime: float, compression: str | None) -> Mapping[str, str]:
+    return {
+        "BARMAN_SEGMENT": name,
+        "BARMAN_FILE": str(path),
+        "BARMAN_SIZE": str(size),
+        "BARMAN_TIMESTAMP": str(mtime),
+        "BARMAN_COMPRESSION": compression or "",
+    }
+
+
+def _take_away(candidate: _Candidate) -> None:
+    """Remove an archived file from where it came, unless it was changed meanwhile: then the next run looks again.
+
+    Not durably: should the name come back after a power cut, the next run finds the file archived.
+    """
+    try:
+        status = os.stat(candidate.path)
+        if (status.st_size, status.st_mtime_ns) == (candidate.inspection.size, candidate.inspection.mtime_ns):
+            os.unlink(candidate.path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(f"cannot remove {candidate.path}, which is archived: {error.strerror}") from error
+
+
+def _is_settled(inspection: Inspection) -> bool:
+    return time.time() - inspection.mtime_ns / 1e9 > _SETTLED_S
+
+
+def _read_fully(file: BinaryIO) -> bytes:
+    """Read a chunk that is shorter only at the end, whatever pieces the reader gives."""
+    chunk = file.read(_CHUNK)
+    while chunk and len(chunk) < _CHUNK and (more := file.read(_CHUNK - len(chunk))):
+        chunk += more
+    return chunk
+
+
+def _expected_system_id(server: Server) -> str | None:
+    """Return the system identifier all WAL must have: of the backups, else of the newest archived segment."""
+    try:
+        identity = read_identity(server.paths)
+    except CatalogError as error:
+        _log.warning("%s; the newest archived segment tells the system identifier instead", error)
+        identity = None
+    if identity is not None:
+        return identity.systemid
+    newest = server.wal_archive.newest_segment()
+    if newest is None:
+        return None
+    try:
+        with server.wal_archive.open_decoded(newest) as file:
+            header = parse_page_header(file.read(LONG_HEADER_SIZE))
+    except (StorageError, WalError):
+        return None
+    return header.system_id if check_header(header, name=newest) is None else None
