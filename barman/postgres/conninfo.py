@@ -95,7 +95,7 @@ _ADDRESS = re.compile(
 )
 _PLAIN_VALUE = re.compile(r"[^\s'\\]+")
 _SECRET_PAIR = re.compile(
-    rf"({'|'.join(sorted(SECRET_KEYWORDS, reverse=True))})([ \t]*=[ \t]*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)",
+    rf"({'|'.join(sorted(SECRET_KEYWORDS, reverse=True))})([ \t]*=[ \t]*)(?!{re.escape(REDACTED)})('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)",
     re.IGNORECASE,
 )
 _SECRET_AUTHORITY = re.compile(r"(postgres(?:ql)?://[^\s/@:]*:)[^\s/]*@")

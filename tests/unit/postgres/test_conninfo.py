@@ -141,6 +141,7 @@ def test_a_streaming_connection_string_replaces_what_replication_needs():
 )
 def test_secrets_are_masked_in_any_text(text, masked):
     assert mask_secrets(text) == masked
+    assert mask_secrets(masked) == masked
 
 
 def test_a_message_is_scrubbed_of_this_connections_secrets():
