@@ -41,13 +41,15 @@ def run_tick(servers: Sequence[Server], starter: Starter, reporter: Reporter, no
     Children first, for all of them: a long deletion on one server must not keep WAL of the others waiting. A server
     whose cron lock is held is left to whoever holds it.
     """
+    looked_after = []
     for server in servers:
         with _contained(server, reporter), server.locks.cron():
             for child in _find_children(server, reporter):
                 reporter.info(child.message)
                 pid = starter.spawn((*starter.prefix, *child.words))
                 _log.debug("server %s: %s is process %s", server.name, child.words[0], pid)
-    for server in servers:
+            looked_after.append(server)
+    for server in looked_after:
         with _contained(server, reporter), server.locks.cron():
             _enforce_retention(server, reporter, now)
 

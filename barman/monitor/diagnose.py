@@ -38,7 +38,7 @@ def diagnose(config: Config, now: datetime, *, show_source: bool) -> Mapping[str
 
     show_source: every option of the configuration becomes its value and the file it comes from.
     """
-    return {
+    document = {
         "global": {"config": _globals(config, show_source=show_source), "system_info": _system_info(now)},
         "models": {name: {"config": _model(model, show_source=show_source)} for name, model in config.models.items()},
         "servers": {
@@ -46,12 +46,24 @@ def diagnose(config: Config, now: datetime, *, show_source: bool) -> Mapping[str
             for name, found in config.servers.items()
         },
     }
+    return {name: _masked(part) for name, part in document.items()}
+
+
+def _masked(value: object) -> object:
+    """The same data without passwords; masking the finished text instead would tear its quotes."""
+    if isinstance(value, str):
+        return mask_secrets(value)
+    if isinstance(value, dict):
+        return {key: _masked(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_masked(part) for part in value]
+    return value
 
 
 def _globals(config: Config, *, show_source: bool) -> Mapping[str, object]:
     settings = config.globals
     values: dict[str, object] = {
-        **{name: mask_secrets(text) for name, text in config.global_options.items()},
+        **config.global_options,
         "barman_lock_directory": str(settings.barman_lock_directory),
         "config_changes_queue": str(settings.config_changes_queue),
         "lock_directory_cleanup": settings.lock_directory_cleanup,
