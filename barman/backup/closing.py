@@ -55,13 +55,13 @@ def switch_primary(job: Job, *, checkpoint: bool = False) -> None:
 class PrimaryNudge:
     """Called every few seconds while WAL of a standby is waited for: switches WAL on its primary, a few times.
 
-    When that does not help within primary_checkpoint_timeout seconds, and that option is not 0, a checkpoint and one
+    The first call does nothing: close_last_segment has just done it. When that does not help within primary_checkpoint_timeout seconds, and that option is not 0, a checkpoint and one
     more switch follow.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._left = _MOST_SWITCHES
+        self._switches = -1
         timeout_s = job.settings.primary_checkpoint_timeout
         self._checkpoint_at = monotonic() + timeout_s if timeout_s else None
 
@@ -70,6 +70,7 @@ class PrimaryNudge:
         if self._checkpoint_at is not None and monotonic() >= self._checkpoint_at:
             self._checkpoint_at = None
             switch_primary(self._job, checkpoint=True)
-        elif self._left > 0:
-            self._left -= 1
+            return
+        self._switches += 1
+        if 0 < self._switches <= _MOST_SWITCHES:
             switch_primary(self._job)

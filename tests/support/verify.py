@@ -17,7 +17,7 @@ _SEGMENTATION_FAULT = -11
 
 
 def assert_backup_is_whole(cluster: Cluster, data: Path) -> None:
-    """Assert that every file of the manifest is in data with its size, and, where PostgreSQL's tool runs, its content."""
+    """Assert that data holds every file of the manifest with its size and, if PostgreSQL's tool runs, content."""
     with (data / "backup_manifest").open(errors="surrogateescape") as manifest:
         listed = {file.path: file.size for file in read_files(manifest)}
     assert listed

@@ -36,6 +36,10 @@ def _server(home, primary, standby, **options):
     )
     server.start_streaming(primary)
     server.close_and_archive(primary)
+    # A backup of a standby begins at its last restartpoint; one before we received WAL would be of no use.
+    primary.sql("checkpoint")
+    _catch_up(primary, standby)
+    standby.sql("checkpoint")
     return server
 
 
