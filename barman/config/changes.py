@@ -122,12 +122,8 @@ def _section_problems(scope: str, name: str, values: Mapping[str, str], sources:
     if name in _sections(scope, sources):
         return []
     found = []
-    if (
-        name in RESERVED_NAMES
-        or name in (GLOBAL_SECTION, "DEFAULT")
-        or set(name) & set("[]/\n\r")
-        or name != name.strip()
-    ):
+    reserved = {*RESERVED_NAMES, GLOBAL_SECTION, DEFAULT_SECTION}
+    if name in reserved or set(name) & set("[]/\n\r") or name != name.strip():
         found.append(f"'{name}' cannot be the name of a new {scope}")
     if scope == "model" and not values.get("cluster"):
         found.append(f"option cluster is missing for the new model '{name}'")
