@@ -342,6 +342,9 @@ class ClusterMaker:
         words = ["-d", primary.conninfo("postgres"), "-R", "-X", "stream", "-c", "fast", "--no-sync"]
         run([tool, *words, "-D", directory / "data"], env=environment(directory), check=True)
         standby = self._keep(Cluster(primary.installation, directory / "data", directory))
+        # newer tools write connection parameters there that an older server does not know
+        settings = standby.data / "postgresql.auto.conf"
+        settings.write_text(f"primary_conninfo = {_quoted(primary.conninfo('postgres'))}\n")
         standby.start()
         return standby
 
