@@ -140,9 +140,11 @@ class NamedLock:
             descriptor = os.open(self.path, os.O_WRONLY)
         except FileNotFoundError:
             return False
+        content = b"%d\n" % os.getpid()
         try:
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, b"%d\n" % os.getpid())
+            # Not to 0: ext4 flushes a file that was emptied when it is closed, some ms for every lock.
+            os.ftruncate(descriptor, len(content))
+            os.write(descriptor, content)
         finally:
             os.close(descriptor)
         return True
