@@ -63,7 +63,7 @@ class BackupCatalog:
         """Return the record of one backup; UnknownBackup if there is none, CatalogError if it is damaged."""
         record = self.load().get(BackupId(backup_id))
         if record is None:
-            raise UnknownBackup(f"unknown backup '{backup_id}'")
+            raise UnknownBackup(f"Unknown backup '{backup_id}'")
         if record.damage:
             raise CatalogError(record.damage)
         return record

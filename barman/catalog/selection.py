@@ -29,7 +29,7 @@ def resolve(records: Mapping[BackupId, BackupRecord], text: str, *, server: str)
     else:
         found = _named(records, text, server)
     if found is None:
-        raise UnknownBackup(f"unknown backup '{text}' for server '{server}'")
+        raise UnknownBackup(f"Unknown backup '{text}' for server '{server}'")
     return found
 
 

@@ -50,7 +50,7 @@ def delete_backup(server: Server, backup_id: str, reporter: Reporter) -> None:
         records = server.backups.load()
         if wanted not in records:
             if wanted not in server.backups.deletion_marks():
-                raise UnknownBackup(f"unknown backup '{backup_id}' for server '{server.name}'")
+                raise UnknownBackup(f"Unknown backup '{backup_id}' for server '{server.name}'")
             remove_leftovers(server, wanted)
             return
         plan = plan_deletion(

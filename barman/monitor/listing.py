@@ -1,0 +1,238 @@
+"""What list-backups, show-backup and list-files tell. One pass over the WAL ledger, whatever the number of backups."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from barman.catalog.chains import root_id
+from barman.catalog.selection import next_backup, previous_backup
+from barman.catalog.wal_archive import archive_key
+from barman.catalog.xlogdb import WalTotals
+from barman.errors import ConfigError, WalError
+from barman.postgres.lsn import parse_lsn
+from barman.postgres.timelines import parse_history
+from barman.postgres.wal_names import timeline_of
+from barman.retention.delete import server_verdicts
+from barman.retention.policy import Verdict, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from barman.catalog.record import BackupId, BackupRecord
+    from barman.server import Server
+
+_log = logging.getLogger(__name__)
+
+_NO_VERDICT = Verdict(Word.NONE, "no retention policy")
+
+
+@dataclass(frozen=True, slots=True)
+class BackupLine:
+    """A line of list-backups. Sizes are None for backups that are not complete.
+
+    size_bytes: the copy and the WAL it needs. wal_size_bytes: the WAL from there to the next backup.
+    """
+
+    record: BackupRecord
+    retention: Word
+    size_bytes: int | None = None
+    wal_size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WalSpan:
+    """The archived WAL of a backup, on its own timeline.
+
+    own: from its begin to its end. whole: from its begin to the end of the next backup.
+    """
+
+    own: WalTotals
+    whole: WalTotals
+
+    @property
+    def later_files(self) -> int:
+        """How many segments follow the backup's own."""
+        return self.whole.files - self.own.files
+
+    @property
+    def later_bytes(self) -> int:
+        """Their stored size."""
+        return self.whole.size_bytes - self.own.size_bytes
+
+    @property
+    def files_per_second(self) -> float:
+        """How fast segments came in, by their times; 0 when that cannot be told."""
+        first, last = self.whole.first, self.whole.last
+        if first is None or last is None or last.mtime <= first.mtime:
+            return 0.0
+        return self.whole.files / (last.mtime - first.mtime)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDetails:
+    """All that show-backup tells of a complete backup beyond its record.
+
+    retention: None when no policy is enforced. timelines: those that branch off after the end of the backup. root,
+    chain_size: None unless it is incremental.
+    """
+
+    record: BackupRecord
+    wal: WalSpan
+    timelines: tuple[int, ...]
+    retention: Word | None
+    previous: BackupId | None
+    following: BackupId | None
+    root: BackupId | None
+    chain_size: int | None
+
+
+class Target(Enum):
+    """Which files of a backup are meant."""
+
+    DATA = "data"
+    """the copy"""
+    STANDALONE = "standalone"
+    """the copy, and the WAL that makes it consistent"""
+    WAL = "wal"
+    """the WAL up to the end of the next backup, and all history files"""
+    FULL = "full"
+    """the copy and that WAL"""
+
+
+def list_backups(server: Server, now: datetime) -> list[BackupLine]:
+    """Return all backups of a server, newest first."""
+    records = server.backups.load()
+    words = retention_words(server, records, now) or {}
+    complete = [record for record in records.values() if record.is_copy_done]
+    spans = wal_spans(server, records, complete)
+    lines = []
+    for backup_id in sorted(records, reverse=True):
+        record, word = records[backup_id], words.get(backup_id, _NO_VERDICT.word)
+        span = spans.get(backup_id)
+        if span is None:
+            lines.append(BackupLine(record, word))
+        else:
+            lines.append(BackupLine(record, word, (record.size or 0) + span.own.size_bytes, span.later_bytes))
+    return lines
+
+
+def show_backup(
+    server: Server, records: Mapping[BackupId, BackupRecord], record: BackupRecord, now: datetime
+) -> BackupDetails:
+    """Return the details of a complete backup."""
+    words = retention_words(server, records, now)
+    previous, following = previous_backup(records, record.backup_id), next_backup(records, record.backup_id)
+    return BackupDetails(
+        record=record,
+        wal=wal_spans(server, records, [record])[record.backup_id],
+        timelines=_later_timelines(server, record),
+        retention=None if words is None else words[record.backup_id],
+        previous=previous.backup_id if previous else None,
+        following=following.backup_id if following else None,
+        root=root_id(records, record.backup_id) if record.is_incremental else None,
+        chain_size=_chain_size(records, record) if record.is_incremental else None,
+    )
+
+
+def list_files(
+    server: Server,
+    records: Mapping[BackupId, BackupRecord],
+    record: BackupRecord,
+    target: Target,
+    *,
+    empty_directories: bool = False,
+) -> Iterator[Path]:
+    """Yield the files of a backup: the copy, a directory before those in it, then its WAL in order."""
+    if target is not Target.WAL:
+        yield from _copied_files(server.paths.backup_dir(record.backup_id), empty_directories=empty_directories)
+    bounds = _bounds(records, record)
+    if target is Target.DATA or bounds is None:
+        return
+    first, own_last, last = bounds
+    if target is not Target.STANDALONE:
+        yield from (server.paths.wals / archive_key(name) for name in server.xlogdb.history_names())
+        own_last = last
+    for entry in server.xlogdb.entries(first, own_last):
+        if len(entry.name) == len(first):
+            yield server.paths.wals / archive_key(entry.name)
+
+
+def retention_words(
+    server: Server, records: Mapping[BackupId, BackupRecord], now: datetime
+) -> Mapping[BackupId, Word] | None:
+    """Return what the retention policy says of each backup, None if there is none that can be understood."""
+    if server.settings.retention_policy is None:
+        return None
+    try:
+        return {backup_id: verdict.word for backup_id, verdict in server_verdicts(server, records, now).items()}
+    except ConfigError as error:
+        _log.warning("server %s: %s", server.name, error)
+        return None
+
+
+def wal_spans(
+    server: Server, records: Mapping[BackupId, BackupRecord], wanted: list[BackupRecord]
+) -> dict[BackupId, WalSpan]:
+    """Return the archived WAL of each complete backup."""
+    bounds = {record.backup_id: _bounds(records, record) for record in wanted}
+    ranges = [pair for each in bounds.values() if each for pair in ((each[0], each[1]), (each[0], each[2]))]
+    totals = iter(server.xlogdb.totals(ranges) if ranges else ())
+    return {
+        backup_id: WalSpan(next(totals), next(totals)) if each else WalSpan(WalTotals(), WalTotals())
+        for backup_id, each in bounds.items()
+    }
+
+
+def _bounds(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> tuple[str, str, str] | None:
+    """Return begin and end of the backup, and the end of the next one, as segments of one timeline; None if unknown."""
+    if record.begin_wal is None or record.end_wal is None:
+        return None
+    timeline = record.end_wal[:8]
+    following = next_backup(records, record.backup_id)
+    last = f"{timeline}{'F' * 16}"
+    if following is not None and following.end_wal is not None and following.end_wal[:8] == timeline:
+        last = max(following.end_wal, record.end_wal)
+    return timeline + record.begin_wal[8:], record.end_wal, last
+
+
+def _later_timelines(server: Server, record: BackupRecord) -> tuple[int, ...]:
+    if record.timeline is None or record.end_xlog is None:
+        return ()
+    end = parse_lsn(record.end_xlog)
+    found = []
+    for name in server.xlogdb.history_names():
+        timeline = timeline_of(name)
+        text = server.wal_archive.history(timeline) if timeline > record.timeline else None
+        try:
+            if text is not None and parse_history(text, timeline).contains(record.timeline, end):
+                found.append(timeline)
+        except WalError as error:
+            _log.warning("server %s: %s", server.name, error)
+    return tuple(found)
+
+
+def _chain_size(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> int:
+    """Return how many backups of the chain there are, from record down to its oldest ancestor."""
+    seen = {record.backup_id}
+    parent = record.parent_backup_id
+    while parent is not None and parent in records and parent not in seen:
+        seen.add(parent)
+        parent = records[parent].parent_backup_id
+    return len(seen)
+
+
+def _copied_files(directory: Path, *, empty_directories: bool) -> Iterator[Path]:
+    from pathlib import Path
+
+    for parent, directories, files in os.walk(directory):
+        directories.sort()
+        for name in sorted(files):
+            yield Path(parent, name)
+        if empty_directories and not directories and not files:
+            yield Path(parent)
