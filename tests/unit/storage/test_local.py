@@ -1,0 +1,99 @@
+"""What only the driver for directories does."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from barman.errors import Permanent
+from barman.host import files
+from barman.storage.local import LocalStorage
+from barman.storage.storage import Write
+
+
+def test_an_object_from_a_path_is_a_hard_link(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    storage = LocalStorage(tmp_path / "root")
+    storage.write_batch([Write("d/key", source)])
+    assert os.path.samefile(source, storage.path("d/key"))
+
+
+def test_replacing_an_object_by_a_link_keeps_no_temporary_name(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    storage = LocalStorage(tmp_path / "root")
+    storage.write_batch([Write("key", b"old")])
+    for _ in range(2):
+        storage.write_batch([Write("key", source)])
+    assert os.listdir(tmp_path / "root") == ["key"]
+    assert source.stat().st_nlink == 2
+
+
+def test_a_symbolic_link_is_copied_not_linked(tmp_path):
+    (tmp_path / "real").write_bytes(b"content")
+    (tmp_path / "source").symlink_to("real")
+    storage = LocalStorage(tmp_path / "root")
+    storage.write_batch([Write("key", tmp_path / "source")])
+    assert storage.path("key").read_bytes() == b"content"
+    assert not storage.path("key").is_symlink()
+
+
+def test_where_links_are_impossible_the_file_is_copied_with_mode_and_time(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    source.chmod(0o640)
+    os.utime(source, ns=(1, 2_000))
+
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    storage = LocalStorage(tmp_path / "root")
+    (entry,) = storage.write_batch([Write("key", source)])
+    status = storage.path("key").stat()
+    assert (entry.mtime_ns, status.st_mode & 0o777, status.st_nlink) == (2_000, 0o640, 1)
+    assert os.listdir(tmp_path / "root") == ["key"]
+
+
+def test_a_given_mode_is_set(tmp_path):
+    storage = LocalStorage(tmp_path)
+    storage.write_batch([Write("key", b"", mode=0o600)])
+    assert storage.path("key").stat().st_mode & 0o777 == 0o600
+
+
+def test_half_written_and_ignored_files_are_no_objects(tmp_path):
+    (tmp_path / ".key.1.1.tmp").write_bytes(b"half")
+    (tmp_path / "ledger").write_bytes(b"")
+    (tmp_path / "key").write_bytes(b"")
+    storage = LocalStorage(tmp_path, ignore=lambda key: key == "ledger")
+    assert [entry.key for entry in storage.list()] == ["key"]
+
+
+def test_a_batch_removes_what_a_killed_writer_left(tmp_path):
+    temporary, file = files.open_temporary(tmp_path / "key")
+    storage = LocalStorage(tmp_path)
+    storage.write_batch([Write("other", b"")])
+    assert os.path.exists(temporary), "its writer lives"
+    file.close()
+    storage.write_batch([Write("other", b"")])
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def test_a_failed_batch_leaves_no_temporary_file(tmp_path):
+    def fail(file):
+        file.write(b"half")
+        raise RuntimeError
+
+    storage = LocalStorage(tmp_path)
+    with pytest.raises(RuntimeError):
+        storage.write_batch([Write("a", fail), *(Write(str(n), b"x") for n in range(20))], workers=4)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_medium_that_refuses_is_a_permanent_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Permanent, match="file/key"):
+        LocalStorage(tmp_path).write_batch([Write("file/key", b"")])
