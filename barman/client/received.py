@@ -40,8 +40,7 @@ def _decompress(file: BinaryIO, codec: str, path: str, name: str) -> None:
     """Replace path by its decompressed content."""
     plain = f"{path}.plain"
     try:
-        with open(plain, "wb") as target:
-            reader = codecs.open_reader(file, codec)
+        with open(plain, "wb") as target, codecs.open_reader(file, codec) as reader:
             while chunk := reader.read(CHUNK):
                 target.write(chunk)
         os.rename(plain, path)

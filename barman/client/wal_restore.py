@@ -178,16 +178,16 @@ def _transfer(argv: Sequence[str], target: BinaryIO) -> int:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     except OSError as error:
         raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    try:
-        output = process.stdout
-        while output is not None and (chunk := output.read(received.CHUNK)):
-            target.write(chunk)
-        target.flush()
-        return process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    with process:
+        try:
+            output = process.stdout
+            while output is not None and (chunk := output.read(received.CHUNK)):
+                target.write(chunk)
+            target.flush()
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
 
 
 def _status(status: int, options: argparse.Namespace) -> int:

@@ -151,8 +151,9 @@ def _segment_size(server: HotServer, name: WalName) -> int:
         if wal.codec is None and wal.size in _SEGMENT_SIZES:
             return wal.size
         try:
-            size = parse_page_header(_decoded(wal).read(LONG_HEADER_SIZE)).segment_size
-        except StorageError as error:
+            with _decoded(wal) as reader:
+                size = parse_page_header(reader.read(LONG_HEADER_SIZE)).segment_size
+        except (StorageError, WalError) as error:
             raise _CannotSend(f"WAL file {wal.path} is damaged: {error.message}") from error
         return size if size in _SEGMENT_SIZES else DEFAULT_SEGMENT_SIZE
 
@@ -207,9 +208,10 @@ def _filters(server: HotServer) -> codecs.CustomFilters | None:
 
 
 def _inspect(name: WalName, path: str, file: BinaryIO, filters: codecs.CustomFilters | None) -> _Wal:
-    codec = codecs.identify(file.read(codecs.LONGEST_MAGIC), custom=filters)
-    file.seek(0)
-    return _Wal(name, path, file, os.fstat(file.fileno()).st_size, codec, filters)
+    descriptor = file.fileno()
+    # Not file.read: a filter will be given the descriptor, which must stand at the beginning.
+    codec = codecs.identify(os.pread(descriptor, codecs.LONGEST_MAGIC, 0), custom=filters)
+    return _Wal(name, path, file, os.fstat(descriptor).st_size, codec, filters)
 
 
 def _is_still_arriving(wal: _Wal, server: HotServer) -> bool:
@@ -237,11 +239,12 @@ def _send(wal: _Wal, target: BinaryIO, options: argparse.Namespace) -> None:
         if options.keep_compression or wal.path.endswith(".partial") or _has_wanted_form(wal, options.compression):
             _copy(wal, wal.file, target, check=wal.codec is None and not wal.path.endswith(".partial"))
         elif options.compression is None:
-            _copy(wal, _decoded(wal), target, check=True)
+            with _decoded(wal) as reader:
+                _copy(wal, reader, target, check=True)
         else:
-            reader = _decoded(wal)
-            level = codecs.resolve_level(options.compression, None)
-            codecs.compress_stream(reader, target, options.compression, level)
+            with _decoded(wal) as reader:
+                level = codecs.resolve_level(options.compression, None)
+                codecs.compress_stream(reader, target, options.compression, level)
         target.flush()
     except BrokenPipeError:
         raise
@@ -257,13 +260,18 @@ def _has_wanted_form(wal: _Wal, wanted: str | None) -> bool:
     return wal.codec == wanted
 
 
-def _decoded(wal: _Wal) -> BinaryIO:
+@contextlib.contextmanager
+def _decoded(wal: _Wal) -> Iterator[BinaryIO]:
+    """Give a reader of what the file holds once decompressed."""
     if wal.codec is None:
-        return wal.file
+        yield wal.file
+        return
     try:
-        return codecs.open_reader(wal.file, wal.codec, custom=wal.filters)
+        reader = codecs.open_reader(wal.file, wal.codec, custom=wal.filters)
     except BarmanError as error:
         raise _CannotSend(f"WAL file {wal.path} cannot be decompressed: {error.message}", hint=error.hint) from error
+    with reader:
+        yield reader
 
 
 def _copy(wal: _Wal, source: BinaryIO, target: BinaryIO, *, check: bool) -> None:

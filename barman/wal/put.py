@@ -162,7 +162,8 @@ def _extract(content: BinaryIO, member: tarfile.TarInfo, path: str, cleanup: con
         os.utime(file.fileno(), (member.mtime, member.mtime))
     if size != member.size:
         raise WalError(f"{member.name} in the stream is cut short")
-    return _Received(os.path.basename(path), temporary, open(temporary, "rb"), {"sha256": digest.hexdigest()})
+    reader = cleanup.enter_context(open(temporary, "rb"))  # noqa: SIM115 - cleanup closes it
+    return _Received(os.path.basename(path), temporary, reader, {"sha256": digest.hexdigest()})
 
 
 def _discard(temporary: str, file: BinaryIO) -> None:
@@ -225,15 +226,19 @@ def _is_same_wal(new: BinaryIO, old: BinaryIO) -> bool:
     """Compare what two compressed files decompress to; the same segment compressed twice may differ in bytes."""
     from barman.storage.compress import codecs
 
-    streams = []
+    found = []
+    digests = set()
     for file in (new, old):
         file.seek(0)
         codec = codecs.identify(file.read(codecs.LONGEST_MAGIC))
         file.seek(0)
-        streams.append(file if codec is None else codecs.open_reader(file, codec))
-    if streams == [new, old]:
-        return False
-    return _digest(streams[0], "sha256") == _digest(streams[1], "sha256")
+        found.append(codec)
+        if codec is None:
+            digests.add(_digest(file, "sha256"))
+        else:
+            with codecs.open_reader(file, codec) as reader:
+                digests.add(_digest(reader, "sha256"))
+    return found != [None, None] and len(digests) == 1
 
 
 def _set_aside(one: _Received, errors: str) -> str:
