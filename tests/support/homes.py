@@ -81,11 +81,11 @@ class BarmanHome:
         """Add a server of the postgres method that streams WAL over a slot of its own; options go on top."""
         slot = "barman_" + re.sub(r"\W", "_", name)
         wal = {"streaming_archiver": "on", "slot_name": slot, "create_slot": "auto"}
-        return self.server(name, **_connected(cluster), **{**wal, **options})
+        return self.server(name, **{**_connected(cluster), **wal, **options})
 
     def archiving(self, cluster: Cluster, name: str = "main", **options: object) -> BarmanServer:
         """Add a server of the postgres method and have its cluster send WAL with barman-wal-archive; restarts it."""
-        server = self.server(name, **_connected(cluster), **{"archiver": "on", **options})
+        server = self.server(name, **{**_connected(cluster), "archiver": "on", **options})
         cluster.archive_with(server.archive_command())
         return server
 
