@@ -19,6 +19,7 @@ from barman.host import files
 from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
 from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, WalKind, archive_directory, next_segment, parse_wal_name
 from barman.storage.compress import codecs
+from barman.storage.openpgp import is_openpgp
 from barman.wal.hot_program import STOP_RECOVERY, Messages, build_parser, run_program
 
 if TYPE_CHECKING:
@@ -121,13 +122,14 @@ def _parse_name(text: str) -> WalName:
 
 
 class _Wal(NamedTuple):
-    """A file that was found. codec: its compression; None if it is plain. size: of the file."""
+    """A file that was found. codec: its compression; None if it is plain or encrypted. size: of the file."""
 
     name: WalName
     path: str
     file: BinaryIO
     size: int
     codec: str | None
+    is_encrypted: bool
     filters: codecs.CustomFilters | None
 
 
@@ -210,8 +212,9 @@ def _filters(server: HotServer) -> codecs.CustomFilters | None:
 def _inspect(name: WalName, path: str, file: BinaryIO, filters: codecs.CustomFilters | None) -> _Wal:
     descriptor = file.fileno()
     # Not file.read: a filter will be given the descriptor, which must stand at the beginning.
-    codec = codecs.identify(os.pread(descriptor, codecs.LONGEST_MAGIC, 0), custom=filters)
-    return _Wal(name, path, file, os.fstat(descriptor).st_size, codec, filters)
+    first_bytes = os.pread(descriptor, codecs.LONGEST_MAGIC, 0)
+    codec = codecs.identify(first_bytes, custom=filters)
+    return _Wal(name, path, file, os.fstat(descriptor).st_size, codec, is_openpgp(first_bytes), filters)
 
 
 def _is_still_arriving(wal: _Wal, server: HotServer) -> bool:
@@ -235,6 +238,8 @@ def _send_to_file(wal: _Wal, options: argparse.Namespace, messages: Messages) ->
 
 def _send(wal: _Wal, target: BinaryIO, options: argparse.Namespace) -> None:
     """Write the file as wanted. _CannotSend if it is damaged or cannot be written whole."""
+    if wal.is_encrypted:
+        raise _CannotSend(f"WAL file {wal.path} is encrypted, and there is no way to decrypt it")
     try:
         if options.keep_compression or wal.path.endswith(".partial") or _has_wanted_form(wal, options.compression):
             _copy(wal, wal.file, target, check=wal.codec is None and not wal.path.endswith(".partial"))

@@ -15,13 +15,13 @@ import re
 import shutil
 import sys
 import tarfile
-import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from barman.config.hot import open_hot_server
 from barman.errors import WalError
 from barman.host import files
 from barman.postgres.wal_names import is_wal_name
+from barman.wal.error_names import free_error_path
 from barman.wal.hot_program import Messages, build_parser, run_program
 
 if TYPE_CHECKING:
@@ -251,13 +251,7 @@ def _set_aside(one: _Received, errors: str) -> str:
             with open(path, "rb") as file:
                 if _digest(file, "sha256") == one.digest("sha256"):
                     return path
-    now = time.time()
-    while True:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        path = os.path.join(errors, f"{one.name}.{stamp}.duplicate")
-        if not os.path.lexists(path):
-            break
-        now += 1
+    path = free_error_path(errors, one.name, "duplicate")
     one.file.seek(0)
     with files.replacing(path, mode=0o600) as target:
         shutil.copyfileobj(one.file, target, _CHUNK)

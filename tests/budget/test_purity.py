@@ -51,7 +51,7 @@ PURE = _NAMED | {
 _DATA = {
     "__future__", "ast", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "itertools", "json", "math", "operator", "pathlib", "posixpath", "re", "shlex", "string", "struct",
-    "types", "typing", "urllib.parse",
+    "textwrap", "types", "typing", "urllib.parse",
 }  # fmt: skip
 # ast for literal_eval; parsing of dates and time zone arithmetic, no I/O with explicit zones
 _DATA_PACKAGES = {"dateutil"}

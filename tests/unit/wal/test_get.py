@@ -160,6 +160,13 @@ def test_a_damaged_file_of_the_archive_stops_recovery_instead_of_ending_it(archi
     assert "damaged" in err
 
 
+def test_an_encrypted_file_is_not_sent_as_if_it_were_wal(archive, get_wal):
+    archive.put("wals", wal(1), bytes([0x85, 1, 12, 3]) + os.urandom(SIZE - 4))
+    status, out, err = get_wal("main", wal(1))
+    assert (status, out) == (STOP_RECOVERY, b"")
+    assert "encrypted" in err
+
+
 def test_an_output_directory_gets_the_whole_file_or_nothing(archive, get_wal, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
