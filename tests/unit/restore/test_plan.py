@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from barman.catalog.record import BackupId, BackupRecord, Status
+from barman.errors import Refused, UnknownBackup
+from barman.postgres.facts import Tablespace
+from barman.postgres.timelines import Branch, TimelineHistory
+from barman.postgres.wal_names import segment_name
+from barman.restore.plan import (
+    ArchiveView,
+    BackupFiles,
+    Method,
+    Place,
+    Placement,
+    Tarball,
+    describe_target,
+    plan_restore,
+)
+from barman.restore.request import RestoreRequest
+from barman.restore.select import require_restorable, select_backup
+from barman.restore.targets import TargetAction, TargetOptions, parse_target
+from barman.restore.wal_plan import collect_runs
+
+SIZE = 16 << 20
+PLACE = Place("main", ("barman", "-c", "/etc/barman.conf"))
+RECORD = BackupRecord(
+    BackupId("20261121T120000"),
+    begin_wal=segment_name(1, 2, SIZE),
+    begin_xlog="0/2000028",
+    end_wal=segment_name(1, 2, SIZE),
+    end_xlog="0/2000100",
+    end_time=datetime(2026, 11, 21, 12, 0, 5, tzinfo=timezone.utc),
+    mode="postgres",
+    status=Status.DONE,
+    tablespaces=(Tablespace("cold", 16386, "/srv/cold"), Tablespace("inside", 16390, "pg_tblspc/16390")),
+    timeline=1,
+    version=150018,
+)
+FORKED = {2: TimelineHistory(2, (Branch(1, 4 * SIZE + 8, ""),))}
+
+
+def _view(*numbers, histories=None, partials=(), encrypted=None, timeline=1):
+    names = [segment_name(timeline, number, SIZE) for number in numbers or (2, 3, 4, 5)]
+    return ArchiveView(histories or {}, collect_runs(names, SIZE), frozenset(partials), encrypted)
+
+
+def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False, **changes):
+    request = request or RestoreRequest("latest", Path("/new"), **changes)
+    return plan_restore(
+        request,
+        chain=chain,
+        files=files or {record.backup_id: BackupFiles() for record in chain},
+        target=parse_target(request.target),
+        archive=view or _view(),
+        get_wal=get_wal,
+        place=PLACE,
+    )
+
+
+def test_without_a_target_wal_goes_to_its_place_and_the_cluster_recovers_all_the_same():
+    plan = _plan()
+    assert plan.wal_directory == Path("/new/pg_wal")
+    assert plan.marks_archived
+    assert plan.recovery.signal == "recovery.signal"
+    assert "restore_command = 'false'" in plan.recovery.lines
+    assert not any("timeline" in line for line in plan.recovery.lines)
+    assert plan.method is Method.COPY
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "target", [TargetOptions(xid="7"), TargetOptions(timeline="latest"), TargetOptions(timeline="current")]
+)
+def test_recovery_to_a_target_has_its_own_wal_directory(target):
+    plan = _plan(target=target)
+    assert plan.wal_directory == Path("/new/barman_wal")
+    assert not plan.marks_archived
+    assert "restore_command = 'cp /new/barman_wal/%f %p'" in plan.recovery.lines
+
+
+def test_the_wal_directory_may_be_elsewhere():
+    assert _plan(staging_wal_directory=Path("/wal")).wal_directory == Path("/wal")
+
+
+def test_get_wal_copies_none():
+    plan = _plan(get_wal=True)
+    assert plan.wal_directory is None
+    assert "restore_command = 'barman -c /etc/barman.conf get-wal -P main %f > %p'" in plan.recovery.lines
+    assert "restore_command = 'mine %f'" in _plan(get_wal=True, restore_command="mine %f").recovery.lines
+
+
+def test_a_standby_replays_what_it_is_given_and_waits_for_more():
+    plan = _plan(standby_mode=True)
+    assert plan.recovery.signal == "standby.signal"
+    assert plan.recovery.lines == ()
+    staged = _plan(standby_mode=True, target=TargetOptions(xid="7"))
+    assert "restore_command = 'cp /new/barman_wal/%f %p'" in staged.recovery.lines
+    fetching = _plan(standby_mode=True, get_wal=True)
+    assert any("get-wal main" in line for line in fetching.recovery.lines)
+
+
+def test_before_postgresql_12_and_10_files_have_other_names():
+    plan = _plan(chain=(replace(RECORD, version=90624),))
+    assert plan.wal_directory == Path("/new/pg_xlog")
+    assert plan.recovery.file == "recovery.conf"
+
+
+@pytest.mark.parametrize(
+    ("timeline", "histories", "line"),
+    [
+        (None, {}, None),
+        (None, FORKED, "recovery_target_timeline = 2"),
+        ("latest", FORKED, "recovery_target_timeline = latest"),
+        ("current", FORKED, "recovery_target_timeline = current"),
+        (1, FORKED, "recovery_target_timeline = 1"),
+        (2, FORKED, "recovery_target_timeline = 2"),
+    ],
+)
+def test_postgresql_is_told_the_planned_timeline_where_it_would_choose_another(timeline, histories, line):
+    names = [segment_name(1, n, SIZE) for n in (2, 3)] + [segment_name(2, 4, SIZE)]
+    view = ArchiveView(histories, collect_runs(names, SIZE))
+    lines = [x for x in _plan(view=view, target=TargetOptions(timeline=timeline)).recovery.lines if "timeline" in x]
+    assert lines == ([] if line is None else [line])
+
+
+def test_a_branch_that_left_before_the_backup_ended_is_not_followed():
+    histories = {2: TimelineHistory(2, (Branch(1, 2 * SIZE, ""),))}
+    plan = _plan(view=_view(histories=histories))
+    assert plan.wal.path.timeline == 1
+    assert "recovery_target_timeline = current" in plan.recovery.lines
+
+
+def test_a_first_timeline_without_history_file_is_not_asked_for_by_number():
+    record = replace(RECORD, timeline=2, begin_wal=segment_name(2, 2, SIZE), end_wal=segment_name(2, 2, SIZE))
+    plan = _plan(chain=(record,), view=_view(timeline=2), target=TargetOptions(timeline=2))
+    assert "recovery_target_timeline = current" in plan.recovery.lines
+
+
+@pytest.mark.parametrize(
+    ("view", "changes", "reason"),
+    [
+        (_view(3, 4), {}, "000000010000000000000002 is not in the archive"),
+        (_view(2, 4), {"target": TargetOptions(lsn="0/4000000")}, "000000010000000000000003, which is needed for it"),
+        (_view(2, 3), {"target": TargetOptions(lsn="0/4000000")}, "the archive ends before"),
+        (_view(encrypted="000000010000000000000003"), {}, "is encrypted"),
+        (_view(), {"target": TargetOptions(timeline=3)}, "timeline 3 is not in"),
+        (_view(), {"target": TargetOptions(lsn="0/2000000")}, "before backup 20261121T120000 ended"),
+        (_view(), {"tablespaces": {"hot": Path("/x")}}, "has no tablespace 'hot'"),
+        (_view(), {"tablespaces": {"cold": Path("/new")}}, "would share a directory"),
+        (_view(), {"tablespaces": {"cold": Path("/new/in")}}, "would share a directory"),
+        (_view(), {"tablespaces": {"cold": Path("/t"), "inside": Path("/t/u")}}, "would share a directory"),
+        (_view(), {"tablespaces": {"cold": Path("relative")}}, "not absolute"),
+    ],
+)
+def test_what_cannot_work_is_refused(view, changes, reason):
+    with pytest.raises(Refused, match=reason):
+        _plan(view=view, **changes)
+
+
+def test_a_hole_is_a_warning_when_nothing_is_known_to_be_behind_it():
+    plan = _plan(view=_view(2, 4))
+    assert "000000010000000000000003 is missing" in plan.warnings[0]
+    assert "0/3000000" in plan.warnings[0]
+
+
+def test_wal_that_may_still_come_is_waited_for_by_get_wal():
+    waiting = replace(RECORD, status=Status.WAITING_FOR_WALS, end_wal=segment_name(1, 3, SIZE), end_xlog="0/3000100")
+    assert _plan(chain=(waiting,), view=_view(2), get_wal=True).warnings
+    with pytest.raises(Refused):
+        _plan(chain=(waiting,), view=_view(2))
+    target = TargetOptions(lsn="0/8000000")
+    assert _plan(view=_view(2, 3), get_wal=True, target=target).wal_directory is None
+
+
+def test_options_without_effect_are_told():
+    plan = _plan(get_wal=True, partial_wal=True, staging_wal_directory=Path("/w"))
+    assert len(plan.warnings) == 2
+    assert len(_plan(restore_command="x").warnings) == 1
+    old = _plan(chain=(replace(RECORD, version=110000),), recovery_conf_filename="x.conf")
+    assert len(old.warnings) == 1
+
+
+def test_tablespaces_go_to_their_old_places_or_new_ones_and_stay_in_place_unless_moved():
+    assert _plan().placements == (Placement("cold", 16386, Path("/srv/cold"), was_in_place=False),)
+    moved = _plan(tablespaces={"inside": Path("/a"), "cold": Path("/b")}).placements
+    assert moved == (
+        Placement("cold", 16386, Path("/b"), was_in_place=False),
+        Placement("inside", 16390, Path("/a"), was_in_place=True),
+    )
+
+
+def test_the_method_follows_from_the_files():
+    tar = BackupFiles((Tarball("base.tar.gz", None),))
+    child = replace(RECORD, backup_id=BackupId("20261121T130000"), parent_backup_id=RECORD.backup_id)
+    assert _plan(files={RECORD.backup_id: tar}).method is Method.EXTRACT
+    chain = _plan(chain=(RECORD, child), files={RECORD.backup_id: tar, child.backup_id: BackupFiles()})
+    assert chain.method is Method.COMBINE
+    assert chain.staged == (RECORD.backup_id,)
+    assert chain.record is child
+    stray = {RECORD.backup_id: BackupFiles(), child.backup_id: BackupFiles(has_stray_links=True)}
+    assert _plan(chain=(RECORD, child), files=stray).staged == (child.backup_id,)
+
+
+def test_targets_in_words():
+    assert describe_target(None, None) is None
+    target = parse_target(TargetOptions(name="foo", action=TargetAction.PROMOTE))
+    assert describe_target(target, 2) == "Doing PITR. Recovery target name: 'foo', Recovery target timeline: '2'"
+
+
+# Choosing the backup
+
+
+def _record(day, **changes):
+    end = datetime(2026, 11, day, 12, tzinfo=timezone.utc)
+    return replace(
+        RECORD, backup_id=BackupId(f"202611{day:02}T110000"), end_time=end, end_xlog=f"0/{day:X}000000", **changes
+    )
+
+
+CATALOGUE = {record.backup_id: record for record in (_record(1), _record(2), _record(3, status=Status.FAILED))}
+
+
+def _select(text, options=TargetOptions(), histories=None, records=None):  # noqa: B008
+    return select_backup(
+        records or CATALOGUE,
+        text,
+        server="main",
+        target=parse_target(options),
+        timeline=options.timeline,
+        histories=histories or {},
+    ).backup_id
+
+
+def test_auto_takes_the_newest_backup_before_the_target():
+    assert _select("auto") == "20261102T110000"
+    assert _select("auto", TargetOptions(time=datetime(2026, 11, 2, tzinfo=timezone.utc))) == "20261101T110000"
+    assert _select("auto", TargetOptions(lsn="0/2000000")) == "20261102T110000"
+    assert _select("auto", TargetOptions(lsn="0/1FFFFFF")) == "20261101T110000"
+
+
+def test_auto_takes_a_backup_that_leads_to_the_timeline():
+    histories = {2: TimelineHistory(2, (Branch(1, 0x1800000, ""),))}
+    assert _select("auto", TargetOptions(timeline=2), histories) == "20261101T110000"
+    assert _select("auto", TargetOptions(timeline="latest"), histories) == "20261101T110000"
+    assert _select("auto", TargetOptions(timeline=1), histories) == "20261102T110000"
+    with pytest.raises(UnknownBackup):
+        _select("auto", TargetOptions(timeline=5), histories)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [TargetOptions(xid="7"), TargetOptions(name="x"), TargetOptions(immediate=True), TargetOptions(timeline="current")],
+)
+def test_auto_refuses_what_tells_nothing_about_backups(options):
+    with pytest.raises(Refused):
+        _select("auto", options)
+
+
+def test_auto_finds_nothing_before_the_first_backup():
+    with pytest.raises(UnknownBackup):
+        _select("auto", TargetOptions(time=datetime(2026, 10, 1, tzinfo=timezone.utc)))
+
+
+def test_other_words_are_those_of_the_catalogue():
+    assert _select("latest") == "20261102T110000"
+    assert _select("20261103T110000") == "20261103T110000"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": Status.FAILED}, "status FAILED"),
+        ({"status": Status.SYNCING}, "status SYNCING"),
+        ({"doomed": True}, "being deleted"),
+        ({"damage": "unreadable"}, "damaged"),
+        ({"mode": "snapshot-concurrent"}, "snapshots"),
+        ({"encryption": "gpg"}, "encrypted"),
+        ({"version": None}, "lacks version"),
+        ({"end_wal": None}, "lacks end_wal"),
+    ],
+)
+def test_backups_that_cannot_be_restored_are_refused(changes, reason):
+    with pytest.raises(Refused, match=reason):
+        require_restorable([replace(RECORD, **changes)], server="main")
+
+
+def test_a_chain_is_as_good_as_its_ancestors():
+    child = replace(RECORD, backup_id=BackupId("20261121T130000"), parent_backup_id=RECORD.backup_id)
+    require_restorable([RECORD, child], server="main")
+    with pytest.raises(Refused, match="which backup 20261121T130000 is based on"):
+        require_restorable([replace(RECORD, status=Status.FAILED), child], server="main")
