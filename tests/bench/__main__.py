@@ -25,7 +25,7 @@ def main() -> None:
     """Run the benchmarks named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each case (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
     parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(_BENCHMARKS)

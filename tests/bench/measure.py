@@ -59,6 +59,7 @@ def interleave(cases: Mapping[str, Callable[[], Measured]], rounds: int) -> dict
     for _ in range(rounds):
         for name, case in cases.items():
             runs[name].append(case())
+            sys.stderr.write(f"\r{name}: {runs[name][-1].seconds:.2f} s\033[K")
     return {name: _median(measured) for name, measured in runs.items()}
 
 
