@@ -63,11 +63,14 @@ def _switch(server: Server, reporter: Reporter, *, force: bool) -> SwitchResult 
     with server.postgres() as postgres:
         if not postgres.is_in_recovery():
             return _switch_primary(postgres, force=force)
+        system_identifier = postgres.facts().system_identifier
     primary = server.primary_postgres()
     if primary is None:
         reporter.info(f"No switch performed because server '{server.name}' is a standby.")
         return None
     with primary:
+        if primary.facts().system_identifier != system_identifier:
+            raise Refused(f"primary_conninfo of server {server.name} leads to another cluster than its standby")
         return _switch_primary(primary, force=force)
 
 

@@ -80,6 +80,16 @@ def test_a_standby_is_left_alone_unless_its_primary_is_known(home, clusters, clu
     assert cluster.current_wal() != current
 
 
+def test_the_primary_of_another_cluster_is_not_switched(home, clusters, cluster, installation):
+    standby = clusters.standby_of(cluster)
+    other = clusters.make(installation, "other", fresh=True)
+    current = other.current_wal()
+    result = home.streaming(standby, primary_conninfo=other.conninfo()).run("switch-wal", check=False)
+    assert result.status == 1
+    assert "primary_conninfo of server main leads to another cluster" in result.stderr
+    assert other.current_wal() == current
+
+
 def test_a_passive_server_cannot_be_switched(home):
     server = home.server("passive", primary_ssh_command="ssh nowhere")
     result = server.run("switch-wal", check=False)
