@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from barman.config.load import Config, ServerConfig
     from barman.config.settings import GlobalSettings
     from barman.server import Server
+
+_log = logging.getLogger(__name__)
 
 
 class Treatment(Enum):
@@ -186,9 +189,7 @@ class App:
 
     def report(self, error: BarmanError) -> None:
         """Tell an error, with all its problems and its hint; the trace goes to the log."""
-        import logging
-
-        logging.getLogger(__name__).debug("%s", error, exc_info=error)
+        _log.info("what led to the next error", exc_info=error)
         problems = error.problems if isinstance(error, ConfigError) else ()
         for problem in problems:
             self.output.error(problem)

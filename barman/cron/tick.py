@@ -62,7 +62,7 @@ def _contained(server: Server, reporter: Reporter) -> Iterator[None]:
     except LockBusy as busy:
         reporter.info(f"Another cron process is running on server {server.name}: {busy.message}")
     except (BarmanError, OSError) as error:
-        _log.debug("server %s", server.name, exc_info=error)
+        _log.info("what led to the next error", exc_info=error)
         reporter.error(f"server {server.name}: {error}")
     except Exception as error:  # noqa: BLE001 - see below
         # A bug that one server's state brings out must not cost the others their WAL.

@@ -137,7 +137,7 @@ def test_an_error_is_one_line_and_a_hint_and_its_trace_is_in_the_log(desk, comma
         raise BarmanError("cannot do it", hint="Do something else.")
 
     command(fail)
-    result = desk.run("--log-level", "DEBUG", "status")
+    result = desk.run("status")
     assert (result.code, result.out) == (1, "")
     assert result.err == "ERROR: cannot do it\nHINT: Do something else.\n"
     assert "Traceback" in desk.log.read_text()
