@@ -184,18 +184,25 @@ class _Run:
             self._reporter.error(f"WAL file {name} of server '{self._server.name}' is not archived: {reason}")
 
     def _set_unknown_aside(self, names: Sequence[str]) -> None:
-        if not names:
+        moved = [name for name in names if self._set_aside(name)]
+        if not moved:
             return
-        for name in names:
-            place = set_aside(self._source.directory / name, self._server.paths.errors, "unknown")
-            _log.warning("%s in the %s directory of server '%s' is no WAL file; moved to %s",
-                         name, self._source.directory.name, self._server.name, place)  # fmt: skip
         self._say(
             f"Some unknown objects have been found while processing xlog segments for {self._server.name}."
             " Objects moved to errors directory:"
         )
-        for name in names:
+        for name in moved:
             self._say(f"\t{name}")
+
+    def _set_aside(self, name: str) -> bool:
+        path = self._source.directory / name
+        try:
+            place = set_aside(path, self._server.paths.errors, "unknown")
+        except StorageError as error:
+            self._reporter.error(error.message)
+            return False
+        _log.warning("%s of server '%s' is no WAL file; moved to %s", path, self._server.name, place)
+        return True
 
 
 def _list(directory: Path) -> list[Waiting]:

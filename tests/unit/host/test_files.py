@@ -98,9 +98,9 @@ def test_a_tree_is_summed(tmp_path):
 
 
 def test_a_large_tree_is_summed(tmp_path):
-    for number in range(700):
+    for number in range(330):
         (tmp_path / str(number)).write_bytes(b"x")
-    assert files.fsync_tree(tmp_path, workers=1).files == 700
+    assert files.fsync_tree(tmp_path, workers=1).files == 330
 
 
 def test_a_tree_is_removed_without_following_links(tmp_path):
