@@ -55,8 +55,8 @@ def switch_primary(job: Job, *, checkpoint: bool = False) -> None:
 class PrimaryNudge:
     """Called every few seconds while WAL of a standby is waited for: switches WAL on its primary, a few times.
 
-    The first call does nothing: close_last_segment has just done it. When that does not help within primary_checkpoint_timeout seconds, and that option is not 0, a checkpoint and one
-    more switch follow.
+    The first call does nothing: close_last_segment has just done it. When all that does not help within
+    primary_checkpoint_timeout seconds, and that option is not 0, a checkpoint and one more switch follow.
     """
 
     def __init__(self, job: Job) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from barman.backup.positions import describe_position
 from barman.catalog.hook_variables import backup_variables
-from barman.catalog.record import Status
+from barman.catalog.record import Status, render_record
 from barman.errors import BackupFailed, BarmanError, Terminated
 from barman.host import clock
-from barman.host.files import make_directories, remove_tree
+from barman.host.files import make_directories
 from barman.host.hooks import Event
+from barman.host.reserve import Reserve
 from barman.human import pretty_interval, pretty_percent, pretty_size
 
 if TYPE_CHECKING:
@@ -35,18 +37,21 @@ def take_backup(prepared: Prepared, request: BackupRequest) -> BackupRecord:
     On any exception the executor is stopped, the record says FAILED and why, the post hooks have run, and it is raised:
     interrupts as they are, everything else as BackupFailed.
     """
-    flow = _Flow(prepared)
-    try:
-        return flow.run(request)
-    except BaseException as failure:
-        error = flow.fail(failure)
-        if isinstance(failure, Exception):
-            raise error from failure
-        raise
+    with ExitStack() as cleanup:
+        flow = _Flow(prepared, cleanup)
+        try:
+            return flow.run(request)
+        except BaseException as failure:
+            error = flow.fail(failure)
+            if isinstance(failure, Exception):
+                raise error from failure
+            raise
 
 
 class _Flow:
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, cleanup: ExitStack) -> None:
+        self._cleanup = cleanup
+        self._reserve: Reserve | None = None
         self._job = prepared.job
         self._executor = prepared.executor
         self._cluster_size = prepared.cluster_size
@@ -58,8 +63,10 @@ class _Flow:
     def run(self, request: BackupRequest) -> BackupRecord:
         """Do all the steps, in order."""
         record = self._record = self._create(request)
+        paths = self._job.server.paths
+        self._reserve = self._cleanup.enter_context(Reserve(paths.record_file(record.backup_id)))
         self._link_to_parent(record)
-        make_directories(self._job.server.paths.backup_dir(record.backup_id))
+        make_directories(paths.backup_dir(record.backup_id))
         self._announce(record)
         self._job.action = "running the pre-backup hooks"
         run_pre_hooks(self._job.server, record)
@@ -175,13 +182,13 @@ class _Flow:
             return self._save(record)
         except (BarmanError, OSError) as failure:
             _log.warning("cannot save that backup %s has failed: %s", record.backup_id, failure)
-        # The disk may be full of the copy that has just become worthless.
         try:
-            remove_tree(self._job.server.paths.backup_dir(record.backup_id))
-            return self._save(record)
-        except (BarmanError, OSError) as failure:
+            if self._reserve is not None:
+                self._reserve.replace(render_record(record).encode(errors="surrogateescape"))
+                return record
+        except OSError as failure:
             _log.error("backup %s has failed, and its record cannot say so: %s", record.backup_id, failure)
-        return record
+        return current
 
     def _abandoned(self) -> BackupRecord | None:
         """Return the record that was being created when an interrupt came; we hold the lock, so it is ours."""

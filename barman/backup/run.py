@@ -120,6 +120,12 @@ def _check(job: Job, record: BackupRecord) -> BackupRecord:
         # Cron is looking at it this moment.
         _log.info("%s", error)
         return job.server.backups.get(record.backup_id)
+    except BarmanError as error:
+        job.reporter.error(
+            f"backup {record.backup_id} of server {job.server.name} is complete, and its WAL cannot be checked: "
+            f"{error.message}"
+        )
+        return record
 
 
 def _has_predecessor(earlier: Mapping[BackupId, BackupRecord]) -> bool:
