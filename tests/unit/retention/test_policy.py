@@ -1,0 +1,164 @@
+"""Retention policies: every row of the documentation's table, and the odd cases."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from barman.catalog.record import BackupId, BackupRecord, KeepTarget, Status
+from barman.errors import ConfigError
+from barman.retention.policy import RecoveryWindow, Redundancy, Word, counted_redundancy, parse_policy, verdicts
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
+FULL, STANDALONE = KeepTarget.FULL, KeepTarget.STANDALONE
+
+
+def backup(age_days, status=Status.DONE, **fields):
+    end = NOW - timedelta(days=age_days)
+    backup_id = BackupId((end - timedelta(hours=1)).strftime("%Y%m%dT%H%M%S"))
+    return BackupRecord(backup_id, status=status, end_time=end, mode="postgres", **fields)
+
+
+def words(policy, backups, keeps=None, minimum=0):
+    records = {record.backup_id: record for record in backups}
+    marks = {backups[index].backup_id: target for index, target in (keeps or {}).items()}
+    found = verdicts(
+        records, marks, parse_policy(policy) if policy else None, minimum_redundancy=minimum, now=NOW
+    )  # fmt: skip
+    return " ".join(found[record.backup_id].word.value for record in backups)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "shown"),
+    [
+        ("REDUNDANCY 2", Redundancy(2), "REDUNDANCY 2"),
+        ("  redundancy   0 ", Redundancy(0), "REDUNDANCY 0"),
+        ("RECOVERY WINDOW OF 7 DAYS", RecoveryWindow(7, "DAY"), "RECOVERY WINDOW OF 7 DAYS"),
+        ("recovery  window of 1 week", RecoveryWindow(1, "WEEK"), "RECOVERY WINDOW OF 1 WEEKS"),
+        ("Recovery Window Of 3 Months", RecoveryWindow(3, "MONTH"), "RECOVERY WINDOW OF 3 MONTHS"),
+    ],
+)
+def test_policies_are_understood_and_shown(text, policy, shown):
+    assert parse_policy(text) == policy
+    assert str(policy) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["", "REDUNDANCY", "REDUNDANCY -1", "REDUNDANCY two", "RECOVERY WINDOW OF 5 HOURS", "REDUNDANCY 2 DAYS"]
+)
+def test_anything_else_is_an_error_with_a_hint(text):
+    with pytest.raises(ConfigError, match="invalid retention policy") as caught:
+        parse_policy(text)
+    assert "REDUNDANCY n" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(("unit", "days"), [("DAYS", 2), ("WEEKS", 14), ("MONTHS", 62)])
+def test_a_month_has_31_days(unit, days):
+    assert parse_policy(f"RECOVERY WINDOW OF 2 {unit}").length == timedelta(days=days)
+
+
+@pytest.mark.parametrize(
+    ("policy", "ages", "minimum", "keeps", "expected"),
+    [
+        ("REDUNDANCY 2", [1, 3, 5, 7], 0, {}, "VALID VALID OBSOLETE OBSOLETE"),
+        ("REDUNDANCY 2", [1, 3, 5, 7], 3, {}, "VALID VALID VALID OBSOLETE"),
+        ("REDUNDANCY 2", [1, 3, 5, 7], 0, {1: FULL, 3: STANDALONE}, "VALID KEEP:FULL OBSOLETE KEEP:STANDALONE"),
+        ("REDUNDANCY 0", [1, 3], 0, {}, "OBSOLETE OBSOLETE"),
+        ("RECOVERY WINDOW OF 7 DAYS", [1, 3, 6, 8, 10, 14], 0, {}, "VALID VALID VALID VALID OBSOLETE OBSOLETE"),
+        ("RECOVERY WINDOW OF 7 DAYS", [8, 10, 14], 2, {}, "VALID OBSOLETE* OBSOLETE"),
+        ("RECOVERY WINDOW OF 7 DAYS", [1, 10, 14], 4, {}, "VALID VALID OBSOLETE*"),
+        ("RECOVERY WINDOW OF 7 DAYS", [8, 10, 14], 3, {1: FULL}, "VALID KEEP:FULL OBSOLETE*"),
+        (
+            "RECOVERY WINDOW OF 7 DAYS",
+            [1, 6, 8, 10, 14],
+            0,
+            {0: FULL, 3: STANDALONE, 4: FULL},
+            "KEEP:FULL VALID VALID KEEP:STANDALONE KEEP:FULL",
+        ),
+        ("RECOVERY WINDOW OF 0 DAYS", [1, 2], 0, {}, "VALID OBSOLETE"),
+        (None, [1, 2], 0, {0: FULL}, "- -"),
+    ],
+)
+def test_the_table_of_the_documentation(policy, ages, minimum, keeps, expected):
+    assert words(policy, [backup(age) for age in ages], keeps, minimum) == expected
+
+
+def test_only_done_backups_count():
+    backups = [backup(1, Status.FAILED), backup(3, Status.WAITING_FOR_WALS), backup(5), backup(7)]
+
+    assert words("REDUNDANCY 2", backups) == "- - VALID VALID"
+
+
+def test_a_backup_being_deleted_takes_no_place_of_another():
+    assert words("REDUNDANCY 1", [backup(1, doomed=True), backup(3), backup(5)]) == "- VALID OBSOLETE"
+
+
+def test_a_damaged_record_is_not_judged():
+    assert words("REDUNDANCY 1", [backup(1, Status.EMPTY, damage="torn"), backup(3)]) == "- VALID"
+
+
+def test_a_done_backup_that_does_not_know_its_end_does_not_end_the_window():
+    unknown = BackupRecord(BackupId("20261101T000000"), status=Status.DONE)
+
+    assert words("RECOVERY WINDOW OF 7 DAYS", [unknown, backup(30), backup(40)]) == "VALID VALID OBSOLETE"
+
+
+def chain_of(root_age, **fields):
+    root = backup(root_age)
+    child = backup(root_age - 0.25, parent_backup_id=root.backup_id)
+    grandchild = backup(root_age - 0.5, **{"parent_backup_id": child.backup_id, **fields})
+    return [grandchild, child, root]
+
+
+@pytest.mark.parametrize(
+    ("policy", "minimum", "keep", "expected"),
+    [
+        pytest.param("REDUNDANCY 1", 0, None, "OBSOLETE OBSOLETE OBSOLETE", id="obsolete with its root"),
+        pytest.param("REDUNDANCY 2", 0, None, "VALID VALID VALID", id="valid with its root"),
+        pytest.param("REDUNDANCY 1", 0, FULL, "VALID VALID KEEP:FULL", id="root kept with all WAL"),
+        pytest.param("REDUNDANCY 1", 0, STANDALONE, "OBSOLETE OBSOLETE KEEP:STANDALONE", id="root kept for itself"),
+        pytest.param("REDUNDANCY 2", 0, STANDALONE, "VALID VALID KEEP:STANDALONE", id="kept but inside the policy"),
+        pytest.param(
+            "RECOVERY WINDOW OF 1 DAYS", 3, None, "OBSOLETE* OBSOLETE* OBSOLETE*", id="only minimum redundancy holds it"
+        ),
+    ],
+)
+def test_incrementals_follow_their_root(policy, minimum, keep, expected):
+    backups = [*chain_of(10), backup(3)]
+
+    found = words(policy, backups, {2: keep} if keep else {}, minimum)
+
+    assert found == f"{expected} VALID"
+
+
+def test_an_incremental_that_is_not_done_is_not_judged():
+    assert words("REDUNDANCY 1", chain_of(5, status=Status.WAITING_FOR_WALS)) == "- VALID VALID"
+
+
+def test_an_incremental_whose_root_is_gone_is_not_judged():
+    orphan = backup(3, parent_backup_id=BackupId("20200101T000000"))
+    child = backup(2, parent_backup_id=orphan.backup_id)
+
+    assert words("REDUNDANCY 1", [child, orphan]) == "- -"
+
+
+def test_verdicts_say_why():
+    backups = [backup(1), backup(3)]
+    records = {record.backup_id: record for record in backups}
+
+    found = verdicts(records, {}, Redundancy(1), minimum_redundancy=0, now=NOW)
+
+    assert [found[record.backup_id].reason for record in backups] == ["among the newest 1", "not among the newest 1"]
+    raised = verdicts(records, {}, Redundancy(1), minimum_redundancy=2, now=NOW)
+    assert "raised to the minimum redundancy" in raised[backups[0].backup_id].reason
+
+
+def test_redundancy_counts_what_can_be_restored_by_itself():
+    backups = [*chain_of(5), backup(1, Status.FAILED), backup(2, doomed=True), backup(3)]
+
+    assert counted_redundancy({record.backup_id: record for record in backups}) == 2
+
+
+def test_words_are_those_scripts_know():
+    assert {word.value for word in Word} == {"VALID", "OBSOLETE", "OBSOLETE*", "KEEP:FULL", "KEEP:STANDALONE", "-"}
