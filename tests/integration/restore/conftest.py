@@ -45,10 +45,3 @@ def recover(clusters: ClusterMaker, scratch: Path) -> Callable[..., Cluster]:
         return clusters.recover(cluster.installation, data, name=f"server-{name}")
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def _ids(monkeypatch):
-    from tests.support.homes import BarmanServer
-
-    monkeypatch.setattr(BarmanServer, "backup_ids", lambda self: sorted(p.name for p in self.base.iterdir()))

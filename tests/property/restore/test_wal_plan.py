@@ -1,6 +1,8 @@
-"""The planned WAL is what a simple model of PostgreSQL's recovery would read, over random timelines, holes and targets."""
+"""The planned WAL is what a simple model of recovery reads, over random timelines, holes and targets."""
 
 from __future__ import annotations
+
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,4 +117,4 @@ def test_runs_hold_exactly_the_segments_they_are_made_of(files):
     assert sorted(unrolled) == sorted(set(files))
     assert len(unrolled) == len(set(files))
     for found in runs.values():
-        assert all(high + 1 < low for (_, high), (low, _) in zip(found, found[1:], strict=False))
+        assert all(high + 1 < low for (_, high), (low, _) in itertools.pairwise(found))
