@@ -95,7 +95,9 @@ _ADDRESS = re.compile(
 )
 _PLAIN_VALUE = re.compile(r"[^\s'\\]+")
 _SECRET_PAIR = re.compile(
-    rf"({'|'.join(sorted(SECRET_KEYWORDS, reverse=True))})([ \t]*=[ \t]*)(?!{re.escape(REDACTED)})('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)",
+    rf"({'|'.join(sorted(SECRET_KEYWORDS, reverse=True))})"
+    rf"([ \t]*=(?![ \t]*{re.escape(REDACTED)}(?!\w))[ \t]*)"
+    r"('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)",
     re.IGNORECASE,
 )
 _SECRET_AUTHORITY = re.compile(r"(postgres(?:ql)?://[^\s/@:]*:)[^\s/]*@")

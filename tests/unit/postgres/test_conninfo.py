@@ -136,6 +136,7 @@ def test_a_streaming_connection_string_replaces_what_replication_needs():
         ("see postgres://u:a@b@h?password=abc&x=1", "see postgres://u:*REDACTED*@h?password=*REDACTED*&x=1"),
         ("password='unterminated abc", "password=*REDACTED*"),
         ("nothing to hide", "nothing to hide"),
+        ("password=*REDACTED*abc", "password=*REDACTED*"),
         ("password=", "password=*REDACTED*"),
     ],
 )
