@@ -162,8 +162,7 @@ def test_a_spool_directory_of_somebody_else_is_not_trusted(site):
 
 
 def test_history_files_are_delivered_and_not_read_ahead(site):
-    (site.main / "wals").mkdir(parents=True)
-    (site.main / "wals" / "00000002.history").write_bytes(b"1\t0/3000000\treason\n")
+    site.archive("00000002.history", b"1\t0/3000000\treason\n")
     assert restore(site, "-p", "3", name="00000002.history") == 0
     assert site.destination.read_bytes() == b"1\t0/3000000\treason\n"
     assert len(site.calls()) == 1
