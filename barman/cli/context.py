@@ -46,16 +46,14 @@ class Rules:
 
 
 class Profile(Enum):
-    """Which servers a command works on; the letters of the command-line reference."""
+    """Which servers a command works on; the letters of the command-line reference (E is put-wal, which has its own)."""
 
     A = "operates on several servers that have a database of their own"
     B = "operates on several servers"
     C = "looks at several servers"
     D = "operates on one server"
-    E = "receives WAL for one server"
     F = "gives back data of one server"
     G = "looks at one server"
-    H = "receives WAL for one server that has a database of its own"
     I = "maintains all servers"  # noqa: E741 - the letter of the reference
     J = "lists all servers"
 
@@ -66,10 +64,8 @@ _PROFILES: Final[Mapping[Profile, Rules]] = {
     Profile.B: Rules(Treatment.SKIP, Treatment.REFUSE, Treatment.RUN),
     Profile.C: _RUNS_ON_ALL,
     Profile.D: Rules(Treatment.SKIP, Treatment.REFUSE, Treatment.RUN),
-    Profile.E: Rules(Treatment.REFUSE, Treatment.REFUSE, Treatment.RUN),
     Profile.F: Rules(Treatment.RUN, Treatment.REFUSE, Treatment.RUN),
     Profile.G: _RUNS_ON_ALL,
-    Profile.H: Rules(Treatment.REFUSE, Treatment.REFUSE, Treatment.REFUSE),
     Profile.I: Rules(Treatment.SKIP, Treatment.SKIP, Treatment.RUN),
     Profile.J: _RUNS_ON_ALL,
 }

@@ -128,14 +128,14 @@ def _bring_wal(server: Server, facts: CheckFacts, wait_s: float) -> str | None:
     """Try to get a first WAL file into the archive. None if that worked, else why there is none."""
     if not server.config.is_active or server.config.is_passive or server.config.is_disabled:
         return "no WAL file is archived yet"
-    from barman.wal.wait import wait_for_wal
-
     try:
         if _archives_waiting(server, facts):
             return None
         reason = _why_nothing_can_arrive(server.settings, facts)
         if reason is not None:
             return f"no WAL file is archived yet: {reason}"
+        from barman.wal.wait import wait_for_wal
+
         arrived = wait_for_wal(server, None, wait_s, LogReporter(), nudge=lambda: _switch(server))
     except (BarmanError, OSError) as error:
         return f"no WAL file is archived yet: {error}"
