@@ -80,7 +80,7 @@ def test_the_exit_codes_agree(wire, tmp_path):
     assert wire.run("barman-wal-archive", "-t", "host", "main", "any") == 0
     # 2 where the pipe to ssh is found broken before its exit code is known
     assert wire.run("barman-wal-archive", "down", "main", tmp_path / WAL) in (2, 3)
-    assert wire.run("barman-wal-archive", "host", "nosuch", tmp_path / WAL) == 1
+    assert wire.run("barman-wal-archive", "host", "nosuch", tmp_path / WAL) in (1, 2)
     assert wire.run("barman-wal-archive", "host", "main", tmp_path) == 2
     assert wire.run("barman-wal-restore", "-t", "host", "main", "any", "any") == 0
     assert wire.run("barman-wal-restore", "host", "main", NEXT, wire.destination) == 1
