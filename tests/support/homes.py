@@ -209,7 +209,9 @@ class BarmanServer:
 
     def archived_wals(self) -> list[str]:
         """The names of the files in its WAL archive, history files included, sorted."""
-        return sorted(path.name for path in self.wals.rglob("*") if path.is_file() and not path.name.endswith("xlog.db"))
+        return sorted(
+            path.name for path in self.wals.rglob("*") if path.is_file() and not path.name.endswith("xlog.db")
+        )
 
     def restore(self, backup_id: str, destination: Path, *words: object) -> Path:
         """Restore a backup into destination, whose parents are made for the unprivileged user; return destination."""
