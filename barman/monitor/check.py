@@ -68,7 +68,7 @@ def run_checks(server: Server, *, timeout_s: float | None = None) -> CheckReport
         items.append(CheckItem("check timeout", ok=False, hint=f"not all was checked within {limit:g} seconds"))
     for item in items:
         if not item.ok:
-            _log.warning("check of server %s: %s failed (%s)", server.name, item.name, item.hint)
+            _log.info("check of server %s: %s failed (%s)", server.name, item.name, item.hint)
     config = server.config
     return CheckReport(
         server=server.name,

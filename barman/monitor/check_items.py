@@ -58,7 +58,7 @@ def judge_queues(settings: ServerSettings, local: LocalFacts) -> Iterator[CheckI
 def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> Iterator[CheckItem]:
     """The lines from directories to minimum redundancy."""
     settings = config.settings
-    if not config.is_disabled:
+    if not config.is_disabled or local.directory_problems:
         yield CheckItem("directories", ok=not local.directory_problems, hint="; ".join(local.directory_problems))
     yield _retention_policy(settings)
     last = max((record for record in local.records if record.is_copy_done), key=lambda r: r.backup_id, default=None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from barman.catalog.identity import read_identity
+from barman.errors import BarmanError
 from barman.host.files import make_directories
 from barman.monitor.check_facts import LocalFacts
 
@@ -22,23 +24,36 @@ _LAST_NAME = "F" * 24
 
 
 def gather_local(server: Server, now: datetime) -> LocalFacts:
-    """Look at the server's directories and its catalogue. Creates directories that are missing, nothing else."""
+    """Look at the server's directories and its catalogue. Creates directories that are missing, nothing else.
+
+    What cannot be read is a problem of the directories, and counts as empty.
+    """
     problems = [] if server.config.is_disabled else _prepare_directories(server)
+    facts = LocalFacts(
+        waiting_incoming=_count_waiting(server.paths.incoming),
+        waiting_streaming=_count_waiting(server.paths.streaming),
+        errors=_count_errors(server.paths.errors),
+        receiver=server.locks.receive_wal().holder(),
+    )
+    try:
+        facts = _with_catalogue(server, facts, now)
+    except (BarmanError, OSError) as error:
+        problems.append(str(error))
+    return replace(facts, directory_problems=tuple(problems))
+
+
+def _with_catalogue(server: Server, facts: LocalFacts, now: datetime) -> LocalFacts:
     records = tuple(server.backups.load().values())
     last = max((record for record in records if record.is_copy_done), key=lambda r: r.backup_id, default=None)
     since_begin, since_end = _wal_since(server, last)
     identity = read_identity(server.paths)
-    return LocalFacts(
-        directory_problems=tuple(problems),
-        waiting_incoming=_count_waiting(server.paths.incoming),
-        waiting_streaming=_count_waiting(server.paths.streaming),
-        errors=_count_errors(server.paths.errors),
+    return replace(
+        facts,
         records=records,
         has_archived_wal=not server.xlogdb.is_empty(),
         wal_after_backup_bytes=since_end.size_bytes if since_end else 0,
         newest_wal_age=_age(since_begin, now),
         stored_system_id=identity.systemid if identity else None,
-        receiver=server.locks.receive_wal().holder(),
     )
 
 

@@ -131,6 +131,16 @@ def test_an_unwritable_directory_fails_the_check(cluster, home):
     assert f"directories: FAILED ({server.base}: not writable)" in server.run("check", check=False).stdout
 
 
+def test_a_home_that_cannot_be_written_fails_the_check_and_not_the_command(cluster, home):
+    server = home.streaming(cluster)
+    home.path.chmod(0o555)
+    result = server.run("check", check=False)
+    home.path.chmod(0o755)
+    assert result.status == 1
+    assert f"directories: FAILED ({server.directory}: Permission denied" in result.stdout
+    assert "receive-wal running: FAILED" in result.stdout
+
+
 def test_a_value_that_does_not_parse_fails_the_check(cluster, home):
     server = home.streaming(cluster, minimum_redundancy="tow")
     result = server.run("check", check=False)
