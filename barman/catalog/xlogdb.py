@@ -27,7 +27,7 @@ from barman.catalog.xlog_lines import (
     sort_columns,
 )
 from barman.errors import CatalogError
-from barman.host.files import make_directories, naming, replacing
+from barman.host.files import make_directories, naming, remove_stale_temporaries, replacing
 from barman.postgres.wal_names import timeline_of
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class LedgerWriter:
         unwanted = {name.encode() for name in names}
         if not unwanted or not self._path.exists():
             return
-        with _cannot("write", self._path), open(self._path, "rb", buffering=0) as old, replacing(self._path) as new:
+        with _cannot("write", self._path), open(self._path, "rb", buffering=0) as old, self._replacing() as new:
             reading = _Reading(old)
             for chunk in reading.chunks():
                 columns = parse_chunk(chunk)
@@ -265,9 +265,14 @@ class LedgerWriter:
         ordered = [entries[name] for name in sorted(entries)]
         with _cannot("write", self._path):
             make_directories(self._path.parent)
-            with replacing(self._path) as file:
+            with self._replacing() as file:
                 file.writelines(map(format_entry, ordered))
         return ordered
+
+    def _replacing(self) -> AbstractContextManager[BinaryIO]:
+        """Replace the file, after removing what a crash during an earlier attempt left behind."""
+        remove_stale_temporaries(self._path.parent)
+        return replacing(self._path)
 
 
 class _Reading:

@@ -1,0 +1,468 @@
+"""Deleting, on catalogues made by hand: by the policy, by hand, after a crash, against the operator's will."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from barman.catalog.record import KeepTarget, Status
+from barman.errors import ConfigError, HookAborted, LockBusy, Refused, StorageError, UnknownBackup
+from barman.progress import LogReporter
+from barman.retention.delete import delete_backup, enforce, purge_before_first_backup, server_verdicts
+from barman.retention.keep import keep_backup, release_backup
+from barman.server import open_server
+from tests.support.catalogs import BEGINNING, HISTORY, HandMade, backup_id, label, segment
+from tests.support.settings import load_text
+
+NOW = BEGINNING + timedelta(days=30)
+FIRST, SECOND, THIRD = backup_id(1), backup_id(2), backup_id(3)
+ALL_WAL = [segment(1), segment(2), label(2), *(segment(number) for number in range(3, 13)), HISTORY]
+
+
+class Listener(LogReporter):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def info(self, message):
+        self.told.append(message)
+
+    def warning(self, message):
+        self.told.append(f"WARNING: {message}")
+
+    def error(self, message):
+        self.told.append(f"ERROR: {message}")
+
+
+@pytest.fixture
+def reporter():
+    return Listener()
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    made = HandMade(tmp_path / "home" / "main")
+    made.make_directories()
+    made.add_backup(1, 2, 3)
+    made.add_backup(2, 5, 5)
+    made.add_backup(3, 8, 9)
+    made.add_wal(ALL_WAL)
+    return made
+
+
+@pytest.fixture
+def open_main(tmp_path, catalog):
+    def open_main(**options):
+        lines = [f"{name} = {value}" for name, value in {"conninfo": "dbname=x", "archiver": "on", **options}.items()]
+        return open_server(load_text(tmp_path, "[main]\n" + "\n".join(lines)), "main")
+
+    return open_main
+
+
+@pytest.fixture
+def server(open_main):
+    return open_main()
+
+
+def after(number):
+    """WAL names from segment number on, and the history file."""
+    return sorted([segment(one) for one in range(number, 13)] + [HISTORY])
+
+
+def test_a_deleted_backup_is_gone_with_the_wal_only_it_needed(catalog, server, reporter):
+    delete_backup(server, FIRST, reporter)
+
+    assert sorted(catalog.backups.load()) == [SECOND, THIRD]
+    assert not catalog.paths.backup_dir(FIRST).exists()
+    assert sorted(path.name for path in catalog.paths.meta.iterdir()) == [
+        f"{SECOND}-backup.info", f"{THIRD}-backup.info",
+    ]  # fmt: skip
+    assert catalog.archived() == sorted(catalog.listed()) == after(5)
+    assert reporter.told[0] == f"Deleting backup {FIRST} for server main"
+    assert reporter.told[1:4] == ["Delete associated WAL segments:", f"\t{segment(1)}", f"\t{segment(2)}"]
+    assert f"\t{label(2)}" in reporter.told
+    assert reporter.told[-1].startswith(f"Deleted backup {FIRST} (start time: ")
+    assert list((catalog.directory.parent).glob(f".main-{FIRST}.lock")) == []
+
+
+def test_a_backup_in_the_middle_takes_no_wal_with_it(catalog, server, reporter):
+    delete_backup(server, SECOND, reporter)
+
+    assert catalog.archived() == sorted(ALL_WAL)
+    assert "Delete associated WAL segments:" not in reporter.told
+
+
+def test_the_last_backup_leaves_the_wal_since_its_begin(catalog, server, reporter):
+    for one in (SECOND, THIRD, FIRST):
+        delete_backup(server, one, reporter)
+
+    assert catalog.backups.load() == {}
+    assert catalog.archived() == sorted(catalog.listed()) == sorted(set(after(2)) | {label(2)})
+
+
+def test_a_chain_goes_leaves_first(catalog, server, reporter):
+    catalog.add_backup(4, 10, 10, parent_backup_id=THIRD)
+    catalog.add_backup(5, 11, 11, parent_backup_id=backup_id(4))
+
+    delete_backup(server, THIRD, reporter)
+
+    deleted = [line.split()[2] for line in reporter.told if line.startswith("Deleting")]
+    assert deleted == [backup_id(5), backup_id(4), THIRD]
+    assert reporter.told[0].startswith("WARNING: ")
+    assert sorted(catalog.backups.load()) == [FIRST, SECOND]
+
+
+def test_the_parents_record_forgets_the_child(catalog, server, reporter):
+    catalog.add_backup(4, 10, 10, parent_backup_id=THIRD)
+    server.backups.save(server.backups.get(THIRD))
+    assert backup_id(4) in catalog.paths.record_file(THIRD).read_text()
+
+    delete_backup(server, backup_id(4), reporter)
+
+    assert "children_backup_ids=None\n" in catalog.paths.record_file(THIRD).read_text()
+
+
+def test_the_next_rsync_backup_learns_what_is_its_own_now(catalog, server, reporter):
+    record = replace(catalog.backups.get(SECOND), mode="rsync-concurrent", size=1, deduplicated_size=0)
+    catalog.write_record(record)
+    shared = catalog.paths.data_dir(SECOND) / "PG_VERSION"
+    shared.unlink()
+    shared.hardlink_to(catalog.paths.data_dir(FIRST) / "PG_VERSION")
+    (catalog.paths.data_dir(SECOND) / "link").symlink_to("/nowhere")
+
+    delete_backup(server, FIRST, reporter)
+
+    size = sum(len(content) for content in catalog.files_of(SECOND).values())
+    updated = catalog.backups.get(SECOND)
+    assert (updated.size, updated.deduplicated_size) == (size, size)
+
+
+def test_unknown_backups_are_told(server, reporter):
+    with pytest.raises(UnknownBackup, match="main"):
+        delete_backup(server, backup_id(9), reporter)
+
+
+def test_a_kept_backup_and_the_last_ones_are_refused(catalog, open_main, reporter):
+    server = open_main(minimum_redundancy=3)
+    keep_backup(server, catalog.backups.get(FIRST), KeepTarget.FULL)
+
+    with pytest.raises(Refused, match="kept"):
+        delete_backup(server, FIRST, reporter)
+    with pytest.raises(Refused, match="redundancy"):
+        delete_backup(server, SECOND, reporter)
+    assert reporter.told == []
+    assert all(catalog.is_whole(record) for record in catalog.backups.load().values())
+
+
+def test_an_empty_keep_file_left_by_a_crash_does_not_block(catalog, server, reporter):
+    (catalog.paths.meta / f"{FIRST}-keep").write_bytes(b"")
+
+    delete_backup(server, FIRST, reporter)
+
+    assert FIRST not in catalog.backups.load()
+    assert not (catalog.paths.meta / f"{FIRST}-keep").exists()
+
+
+@pytest.mark.parametrize("which", ["backup", "backup_id", "restore"])
+def test_nothing_is_deleted_while_it_is_in_use(catalog, server, reporter, which):
+    locks = server.locks
+    held = {
+        "backup": locks.backup, "backup_id": lambda: locks.backup_id(FIRST),
+        "restore": lambda: locks.backup_id(FIRST).shared(),
+    }[which]()  # fmt: skip
+    with held, pytest.raises(LockBusy):
+        delete_backup(server, FIRST, reporter)
+
+    assert not catalog.backups.deletion_marks()
+    assert catalog.is_whole(catalog.backups.get(FIRST))
+
+
+def test_a_record_of_an_old_layout_is_deleted_with_its_directory(catalog, server, reporter):
+    catalog.paths.record_file(FIRST).rename(catalog.paths.legacy_record_file(FIRST))
+
+    delete_backup(server, FIRST, reporter)
+
+    assert sorted(catalog.backups.load()) == [SECOND, THIRD]
+    assert catalog.archived() == after(5)
+
+
+def test_a_damaged_record_can_be_deleted_and_no_wal_is_touched_on_its_behalf(catalog, server, reporter):
+    catalog.paths.record_file(THIRD).write_text("")
+
+    delete_backup(server, FIRST, reporter)
+    assert catalog.archived() == sorted(ALL_WAL)
+    delete_backup(server, THIRD, reporter)
+    assert sorted(catalog.backups.load()) == [SECOND]
+
+
+def test_a_damaged_record_of_the_oldest_backup_frees_the_wal_of_nobody_else(catalog, server, reporter):
+    catalog.paths.record_file(FIRST).write_text("")
+
+    delete_backup(server, FIRST, reporter)
+
+    assert catalog.archived() == sorted(catalog.listed()) == after(5)
+
+
+# Interrupted deletions
+
+
+def test_a_begun_deletion_is_finished_whatever_the_policy_says(catalog, open_main, reporter):
+    server = open_main(minimum_redundancy=3)
+    server.backups.mark_deletion(FIRST)
+    (catalog.paths.data_dir(FIRST) / "PG_VERSION").unlink()
+
+    delete_backup(server, FIRST, reporter)
+
+    assert sorted(catalog.backups.load()) == [SECOND, THIRD]
+    assert catalog.archived() == after(5)
+
+
+@pytest.mark.parametrize("files_left", [True, False])
+def test_a_mark_without_its_record_is_cleared_away(catalog, server, reporter, files_left):
+    server.backups.mark_deletion(FIRST)
+    catalog.paths.record_file(FIRST).unlink()
+    if not files_left:
+        for path in sorted(catalog.paths.backup_dir(FIRST).rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+        catalog.paths.backup_dir(FIRST).rmdir()
+
+    assert enforce(server, NOW, reporter) == []
+
+    assert catalog.backups.deletion_marks() == frozenset()
+    assert not catalog.paths.backup_dir(FIRST).exists()
+
+
+def test_giving_the_command_again_clears_such_a_mark_too(catalog, server, reporter):
+    server.backups.mark_deletion(FIRST)
+    catalog.paths.record_file(FIRST).unlink()
+
+    delete_backup(server, FIRST, reporter)
+
+    assert catalog.backups.deletion_marks() == frozenset()
+
+
+def test_cron_finishes_begun_deletions_without_a_policy(catalog, server, reporter):
+    server.backups.mark_deletion(SECOND)
+
+    assert enforce(server, NOW, reporter) == [SECOND]
+    assert sorted(catalog.backups.load()) == [FIRST, THIRD]
+
+
+def test_a_begun_deletion_does_not_make_another_backup_obsolete(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 2")
+    server.backups.mark_deletion(THIRD)
+
+    assert enforce(server, NOW, reporter) == [THIRD]
+    assert sorted(catalog.backups.load()) == [FIRST, SECOND]
+
+
+def test_missing_wal_files_and_directories_do_not_stop_a_deletion(catalog, server, reporter):
+    for path in sorted((catalog.paths.wals / segment(1)[:16]).iterdir()):
+        path.unlink()
+    (catalog.paths.wals / segment(1)[:16]).rmdir()
+
+    delete_backup(server, FIRST, reporter)
+
+    assert sorted(catalog.listed()) == after(5)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_files_that_cannot_be_deleted_are_named_and_the_backup_stays_doomed(catalog, server, reporter):
+    directory = catalog.paths.data_dir(FIRST) / "base"
+    directory.chmod(0o500)
+    try:
+        with pytest.raises(StorageError, match="1"):
+            delete_backup(server, FIRST, reporter)
+    finally:
+        directory.chmod(0o700)
+    assert catalog.backups.load()[FIRST].doomed
+
+
+# The policy
+
+
+def test_the_policy_deletes_what_is_obsolete(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1")
+
+    assert enforce(server, NOW, reporter) == [FIRST, SECOND]
+    assert sorted(catalog.backups.load()) == [THIRD]
+    assert catalog.archived() == sorted(catalog.listed()) == after(8)
+    assert enforce(server, NOW, reporter) == []
+
+
+def test_a_standalone_backup_keeps_its_own_wal(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1")
+    keep_backup(server, catalog.backups.get(FIRST), KeepTarget.STANDALONE)
+
+    assert enforce(server, NOW, reporter) == [SECOND]
+    assert catalog.archived() == sorted([segment(2), label(2), segment(3), *after(8)])
+
+
+def test_a_window_and_minimum_redundancy(catalog, open_main, reporter):
+    server = open_main(retention_policy="RECOVERY WINDOW OF 1 DAYS", minimum_redundancy=2)
+
+    assert enforce(server, NOW, reporter) == [FIRST]
+
+
+def test_the_policy_waits_for_a_running_backup(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1")
+    with server.locks.backup():
+        assert enforce(server, NOW, reporter) == []
+    assert len(catalog.backups.load()) == 3
+
+
+def test_a_backup_in_use_is_left_for_the_next_time_and_the_others_go(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1")
+    with server.locks.backup_id(FIRST).shared():
+        assert enforce(server, NOW, reporter) == [SECOND]
+    assert enforce(server, NOW, reporter) == [FIRST]
+
+
+def test_a_backup_stays_while_what_is_based_on_it_cannot_be_deleted(catalog, open_main, reporter):
+    catalog.add_backup(4, 10, 10)
+    catalog.write_record(replace(catalog.backups.get(SECOND), parent_backup_id=FIRST))
+    server = open_main(retention_policy="REDUNDANCY 1")
+    with server.locks.backup_id(SECOND):
+        assert enforce(server, NOW, reporter) == [THIRD]
+    assert sorted(catalog.backups.load()) == [FIRST, SECOND, backup_id(4)]
+
+
+def test_an_error_with_one_backup_does_not_spare_the_others(catalog, open_main, reporter, monkeypatch):
+    from barman.retention import remove
+
+    def fail(path):
+        if path.name == FIRST:
+            raise OSError(5, "Input/output error", str(path / "data"))
+        original(path)
+
+    original = remove.remove_tree
+    monkeypatch.setattr(remove, "remove_tree", fail)
+    server = open_main(retention_policy="REDUNDANCY 1")
+
+    assert enforce(server, NOW, reporter) == [SECOND]
+    (error,) = [line for line in reporter.told if line.startswith("ERROR")]
+    assert FIRST in error
+    assert "Input/output error" in error
+    assert catalog.backups.load()[FIRST].doomed
+    monkeypatch.undo()
+    assert enforce(server, NOW, reporter) == [FIRST]
+
+
+def test_a_policy_that_cannot_be_understood_deletes_nothing(catalog, open_main, reporter):
+    server = open_main(retention_policy="KEEP EVERYTHING")
+
+    with pytest.raises(ConfigError, match="KEEP EVERYTHING"):
+        server_verdicts(server, server.backups.load(), NOW)
+    with contextlib.suppress(ConfigError):
+        enforce(server, NOW, reporter)
+    assert len(catalog.backups.load()) == 3
+
+
+# Hooks
+
+
+def test_hooks_know_the_backup_and_each_wal_file(catalog, open_main, reporter, tmp_path):
+    log = tmp_path / "log"
+    known = ("HOOK", "PHASE", "BACKUP_ID", "STATUS", "NEXT_ID", "SEGMENT", "ERROR")
+    say = f"echo {' '.join(f'$BARMAN_{name}' for name in known)} >> {log}"
+    hooks = ("pre_delete_script", "post_delete_script", "pre_wal_delete_script", "post_wal_delete_retry_script")
+    server = open_main(**dict.fromkeys(hooks, say))
+
+    delete_backup(server, FIRST, reporter)
+
+    lines = log.read_text().splitlines()
+    assert lines[0] == f"delete_script pre {FIRST} DONE {SECOND}"
+    assert lines[-1] == f"delete_script post {FIRST} DONE {SECOND}"
+    assert f"wal_delete_script pre {segment(1)}" in lines
+    assert f"wal_delete_retry_script post {segment(4)}" in lines
+
+
+def test_a_veto_leaves_the_backup_as_it_is(catalog, open_main, reporter):
+    server = open_main(pre_delete_retry_script="exit 63", retention_policy="REDUNDANCY 1")
+
+    with pytest.raises(HookAborted):
+        delete_backup(server, FIRST, reporter)
+    assert enforce(server, NOW, reporter) == []
+
+    assert not catalog.backups.deletion_marks()
+    assert all(catalog.is_whole(record) for record in catalog.backups.load().values())
+
+
+def test_a_veto_about_wal_stops_before_any_is_removed_and_the_next_run_goes_on(catalog, open_main, reporter):
+    server = open_main(pre_wal_delete_retry_script="exit 63")
+    with pytest.raises(HookAborted):
+        delete_backup(server, FIRST, reporter)
+    assert catalog.backups.load()[FIRST].doomed
+    assert catalog.archived() == sorted(catalog.listed()) == sorted(ALL_WAL)
+
+    delete_backup(open_main(), FIRST, reporter)
+    assert catalog.archived() == after(5)
+
+
+def test_a_failure_reaches_the_post_hook(catalog, open_main, reporter, tmp_path, monkeypatch):
+    from barman.retention import remove
+
+    def fail(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(remove, "remove_tree", fail)
+    log = tmp_path / "log"
+    server = open_main(post_delete_script=f'echo "$BARMAN_ERROR" > {log}')
+
+    with pytest.raises(StorageError):
+        delete_backup(server, FIRST, reporter)
+    assert "Input/output error" in log.read_text()
+
+
+# The first backup
+
+
+def test_the_first_backup_removes_the_wal_before_it(catalog, server):
+    for one in (FIRST, SECOND):
+        delete_backup(server, one, LogReporter())
+    catalog.add_wal([segment(1), segment(7)])
+
+    purge_before_first_backup(server, catalog.backups.get(THIRD))
+
+    assert catalog.archived() == after(8)
+
+
+def test_a_first_backup_that_failed_early_removes_nothing(catalog, server):
+    record = replace(catalog.backups.get(FIRST), begin_wal=None, end_wal=None, status=Status.FAILED)
+
+    purge_before_first_backup(server, record)
+
+    assert catalog.archived() == sorted(ALL_WAL)
+
+
+# Keeping
+
+
+def test_only_done_full_backups_can_be_kept(catalog, server):
+    catalog.add_backup(4, 10, 10, parent_backup_id=THIRD)
+    catalog.add_backup(5, 11, 11, status=Status.FAILED)
+    catalog.add_backup(6, 11, 11)
+    server.backups.mark_deletion(backup_id(6))
+
+    for number, why in ((4, "incremental"), (5, "FAILED"), (6, "being deleted")):
+        with pytest.raises(Refused, match=why):
+            keep_backup(server, catalog.backups.get(backup_id(number)), KeepTarget.FULL)
+    with server.locks.backup_id(FIRST), pytest.raises(LockBusy):
+        keep_backup(server, catalog.backups.get(FIRST), KeepTarget.FULL)
+    assert catalog.backups.keeps() == {}
+
+
+def test_a_released_backup_obeys_the_policy_again(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 2")
+    record = catalog.backups.get(FIRST)
+    keep_backup(server, record, KeepTarget.FULL)
+    assert enforce(server, NOW, reporter) == []
+
+    release_backup(server, record)
+    release_backup(server, record)
+    assert enforce(server, NOW, reporter) == [FIRST]
