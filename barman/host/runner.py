@@ -84,9 +84,10 @@ def run_shell(
     stdout: BinaryIO | None = None,
     check: bool = True,
     on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
 ) -> Completed:
     """Run what is shell text by contract (hook scripts, custom filters, user commands); otherwise as run."""
-    call = _Call(text, (text,), env, None, stdin, stdout, None, on_line, None)
+    call = _Call(text, (text,), env, None, stdin, stdout, None, on_line, on_tick)
     return _run(call, timeout_s=timeout_s, check=check, death_signal=signal.SIGTERM, stop_signal=signal.SIGTERM)
 
 

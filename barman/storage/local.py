@@ -7,9 +7,10 @@ import errno
 import os
 import shutil
 import stat
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.errors import NotFound, Permanent, StorageError, Transient
 from barman.host import files
@@ -110,13 +111,16 @@ class _Batch:
         self._producing = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="write")
         # Waiting for the disk needs no core: it happens beside the producing of the next contents.
         self._syncing = ThreadPoolExecutor(max_workers=_SYNCING, thread_name_prefix="fsync")
+        self._cancelled = threading.Event()
         self._begun: list[tuple[Write, Future[Future[str | None]]]] = []
         self._directories: dict[Path, None] = {}
 
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._cancelled.set()
         for _write, producing in self._begun:
             producing.cancel()
         self._producing.shutdown()
@@ -156,11 +160,13 @@ class _Batch:
                 return self._syncing.submit(_sync_source, write.content)
             temporary, file = files.open_temporary(target)
             try:
-                _fill(file, write)
+                _fill(cast("BinaryIO", _Cancellable(file, self._cancelled)), write)
                 return self._syncing.submit(_sync_and_close, temporary, file)
             except BaseException:
-                file.close()
                 _remove(temporary)
+                # Closing writes what is buffered, and on a full disk fails again.
+                with contextlib.suppress(OSError):
+                    file.close()
                 raise
 
     @staticmethod
@@ -171,6 +177,22 @@ class _Batch:
         syncing = producing.result()
         if syncing.exception() is None and (temporary := syncing.result()) is not None:
             _remove(temporary)
+
+
+class _Cancellable:
+    """A file that refuses to be written once the batch is given up, so that its writer ends soon."""
+
+    def __init__(self, file: BinaryIO, cancelled: threading.Event) -> None:
+        self._file = file
+        self._cancelled = cancelled
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        if self._cancelled.is_set():
+            raise CancelledError
+        return self._file.write(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
 
 
 def _nothing(_key: str) -> bool:

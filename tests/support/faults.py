@@ -27,15 +27,18 @@ def run_with_fault(
     env: Mapping[str, str],
     cwd: Path,
     threads: bool = False,
+    path: Path | None = None,
+    log: Path | str = "/dev/null",
     timeout_s: float = 120,
 ) -> Result:
     """Run argv with a fault injected, and return how it ended; a killed program has status -9.
 
     calls: system calls, joined by commas ("rename,renameat,renameat2"). fault: "signal=SIGKILL" (the call is not made)
     or "error=ENOSPC". when: the how manyeth of these calls ("3"), or all from there on ("3+"), counted for each process
-    and thread by itself. threads: also in its threads and the programs it starts.
+    and thread by itself. threads: also in its threads and the programs it starts. path: only calls about this file.
+    log: where the calls are written, those disturbed marked (INJECTED).
     """
     injection = f"inject={calls}:{fault}:when={when}"
-    follow = ["-f"] if threads else []
-    words = ["strace", *follow, "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", "signal=none", "-e", injection]
+    follow = (["-f"] if threads else []) + ([] if path is None else ["-P", str(path)])
+    words = ["strace", *follow, "-qq", "-o", str(log), "-e", f"trace={calls}", "-e", "signal=none", "-e", injection]
     return run([*words, *argv], env=env, cwd=cwd, timeout_s=timeout_s)

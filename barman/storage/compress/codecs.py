@@ -115,8 +115,9 @@ def compress_stream(
 ) -> None:
     """Compress all that source still holds into target, with the algorithm name at a level of resolve_level.
 
-    Both must be real files for pigz and custom. Releases the interpreter lock while it works. ConfigError when a
-    library, program or filter is missing; CommandError when a program fails.
+    Both must be real files for pigz and custom. Releases the interpreter lock while it works. To stop it, let target
+    refuse to be written: it is asked at least every second. ConfigError when a library or filter is missing;
+    CommandError when a program fails.
     """
     if name in {"pigz", "custom"}:
         _run_writer(source, target, name, level, custom)
@@ -152,12 +153,16 @@ def _run_custom_reader(file: BinaryIO, custom: CustomFilters | None) -> BinaryIO
 def _run_writer(source: BinaryIO, target: BinaryIO, name: str, level: int | None, custom: CustomFilters | None) -> None:
     from barman.host.runner import run, run_shell
 
+    def ask() -> None:
+        # The program writes past target; whoever wants it to stop refuses this.
+        target.write(b"")
+
     if name == "pigz":
-        run(["pigz", "-c", f"-{level}"], timeout_s=None, stdin=source, stdout=target)
+        run(["pigz", "-c", f"-{level}"], timeout_s=None, stdin=source, stdout=target, on_tick=ask)
     elif custom is None or custom.compress is None:
         raise ConfigError("option custom_compression_filter is not set")
     else:
-        run_shell(custom.compress, timeout_s=None, stdin=source, stdout=target)
+        run_shell(custom.compress, timeout_s=None, stdin=source, stdout=target, on_tick=ask)
 
 
 def _is_plain(first_bytes: bytes) -> bool:
