@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import pwd
+from typing import TYPE_CHECKING
 
 from barman.config.load import load_config
 from barman.config.resolve import resolve_server
 from barman.config.settings import build_server_settings
 from barman.config.sources import Setting, Sources
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
-def server_settings(name="main", home="/srv/barman", **overrides):
+    from barman.config.load import Config
+    from barman.config.settings import ServerSettings
+
+
+def server_settings(name: str = "main", home: str = "/srv/barman", **overrides: object) -> ServerSettings:
     """Return ServerSettings of a server for which only overrides are configured, as text."""
 
-    def settings(values):
+    def settings(values: Mapping[str, object]) -> dict[str, Setting]:
         return {option: Setting(str(value), "barman.conf", 1) for option, value in values.items()}
 
     sources = Sources(
@@ -29,7 +37,7 @@ def server_settings(name="main", home="/srv/barman", **overrides):
     return build_server_settings(resolve_server(sources, name).values)
 
 
-def write_configuration(directory, text, *, globals_text=""):
+def write_configuration(directory: Path, text: str, *, globals_text: str = "") -> Path:
     """Write barman.conf with a [barman] section for this user and home DIRECTORY/home, then text; return its path."""
     (directory / "home").mkdir(exist_ok=True)
     path = directory / "barman.conf"
@@ -38,6 +46,6 @@ def write_configuration(directory, text, *, globals_text=""):
     return path
 
 
-def load_text(directory, text, *, globals_text=""):
+def load_text(directory: Path, text: str, *, globals_text: str = "") -> Config:
     """Return the Config of such a file."""
     return load_config(write_configuration(directory, text, globals_text=globals_text))

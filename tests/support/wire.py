@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from tests.support.places import PROJECT
 from tests.support.settings import write_configuration
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVER = "[main]\nconninfo = host=a\nbackup_method = postgres\narchiver = on\n"
 
@@ -22,7 +26,7 @@ exec sh -c "exec {program} $*"
 class Site:
     """program: the barman on the far side, as shell words; the one of this checkout if not given."""
 
-    def __init__(self, root, program=None):
+    def __init__(self, root: Path, program: str | None = None) -> None:
         self.root = root
         self.conf = write_configuration(root, SERVER, globals_text=f"log_file = {root}/barman.log")
         self.main = root / "home" / "main"
@@ -40,16 +44,16 @@ class Site:
         for name in ("incoming", "streaming", "wals", "errors", "base"):
             (self.main / name).mkdir(parents=True)
 
-    def archive(self, name, content):
+    def archive(self, name: str, content: bytes) -> None:
         """Put a file into the WAL archive."""
         directory = self.main / "wals" / ("" if name.endswith(".history") else name[:16])
         directory.mkdir(exist_ok=True)
         (directory / name).write_bytes(content)
 
-    def calls(self):
+    def calls(self) -> list[str]:
         """Return the words given to ssh, a line for each call."""
         return self.log.read_text().splitlines() if self.log.exists() else []
 
-    def incoming(self):
+    def incoming(self) -> dict[str, bytes]:
         """Return what was received, by name."""
         return {path.name: path.read_bytes() for path in (self.main / "incoming").iterdir()}
