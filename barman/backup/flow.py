@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from barman.backup.positions import describe_position
 from barman.catalog.hook_variables import backup_variables
 from barman.catalog.record import Status, render_record
-from barman.errors import BackupFailed, BarmanError, Terminated
+from barman.errors import BackupFailed, BarmanError, LockBusy, Terminated
 from barman.host import clock
 from barman.host.files import make_directories
 from barman.host.hooks import Event
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_PARENT_LOCK_S = 60.0
+# Each takes a fraction of a second; who changes a record does not take longer.
+_LINK_ATTEMPTS = 20
 # So often a signal may come while a failure is being noted.
 _ATTEMPTS = 5
 
@@ -142,12 +143,20 @@ class _Flow:
         if record.parent_backup_id is None:
             return
         lock = self._job.server.locks.backup_id(record.parent_backup_id)
-        lock.acquire(wait=_PARENT_LOCK_S)
-        try:
-            # The catalogue finds a backup's children by their links to it.
-            self._catalog.save(self._catalog.get(record.parent_backup_id))
-        finally:
-            lock.release()
+        for _ in range(_LINK_ATTEMPTS):
+            try:
+                # Shared with a restore of the parent, which may take hours and does not mind.
+                with lock.shared():
+                    # The catalogue finds a backup's children by their links to it.
+                    self._catalog.save(self._catalog.get(record.parent_backup_id))
+            except LockBusy as busy:
+                _log.info("%s", busy)
+            else:
+                return
+        # The catalogue finds the child by its own link, and whoever changes the parent next writes the other one.
+        _log.warning(
+            "the record of backup %s does not name its child %s yet", record.parent_backup_id, record.backup_id
+        )
 
     def _announce(self, record: BackupRecord) -> None:
         server, method = self._job.server, self._job.settings.backup_method

@@ -102,6 +102,7 @@ def _wait(job: Job, request: BackupRequest, record: BackupRecord) -> None:
             nudge=PrimaryNudge(job) if job.facts.in_recovery else None,
         )
     except Terminated:
+        run_post_hooks(job.server, record)
         raise
     except KeyboardInterrupt:
         job.reporter.warning(f"no longer waiting for the WAL file {record.end_wal}; the copy itself is complete")

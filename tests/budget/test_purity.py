@@ -14,7 +14,10 @@ from tests.budget.source import modules, own_imports
 
 _NAMED = {
     "barman.backup.incremental",
+    "barman.backup.positions",
+    "barman.backup.request",
     "barman.catalog.chains",
+    "barman.catalog.hook_variables",
     "barman.catalog.layout",
     "barman.catalog.record",
     "barman.catalog.selection",

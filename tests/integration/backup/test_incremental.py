@@ -45,7 +45,7 @@ def test_the_link_to_a_failed_child_stays_until_it_is_deleted(stream, cluster, r
         pytest.param("summaries", "summarize_wal = on", id="summaries are off"),
         pytest.param("manifest", "backup_manifest is missing", id="manifest gone"),
         pytest.param("status", "its status is FAILED", id="parent failed"),
-        pytest.param("parent", "unknown backup", id="no such parent"),
+        pytest.param("parent", "Unknown backup", id="no such parent"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(spoil, reason, stream, cluster, record):
