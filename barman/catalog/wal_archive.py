@@ -84,7 +84,11 @@ class WalArchive:
 
     def open_decoded(self, name: str) -> BinaryIO:
         """Open the file as PostgreSQL wrote it; NotFound if it is not there."""
-        return self._open_decoded(self.open(name))
+        return self.decode(self.open(name))
+
+    def decode(self, file: BinaryIO) -> BinaryIO:
+        """Return what PostgreSQL wrote, given an open file as archives store it, from here or elsewhere."""
+        return self._open_decoded(file)
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Return those of names, in the order given, that lack their line or their file."""

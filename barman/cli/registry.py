@@ -30,8 +30,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("cron", "Do the regular maintenance of all servers; run it every minute"),
     Command("delete", "Delete a backup"),
     Command("diagnose", "Print everything about this installation, as JSON"),
+    Command("export-backup", "Write a backup with its WAL files to a tarball"),
+    Command("generate-manifest", "Write the manifest of a backup that has none"),
     Command("get-wal", "Fetch a WAL file from the archive"),
     Command("help", "Show this text"),
+    Command("import-backup", "Take in a backup from a tarball"),
     Command("keep", "Mark a backup to be kept whatever the retention policy says"),
     Command("list-backups", "List the backups of servers", ("list-backup",)),
     Command("list-files", "List the files of a backup"),
@@ -48,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("status", "Show the state of servers"),
     Command("switch-wal", "Make PostgreSQL close its current WAL file", ("switch-xlog",)),
     Command("terminate-process", "Stop something barman is doing for a server"),
+    Command("verify-backup", "Compare a backup with its manifest", ("verify",)),
 )
 
 

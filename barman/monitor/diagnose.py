@@ -39,7 +39,7 @@ def diagnose(config: Config, now: datetime, *, show_source: bool) -> Mapping[str
     show_source: every option of the configuration becomes its value and the file it comes from.
     """
     document = {
-        "global": {"config": _globals(config, show_source=show_source), "system_info": _system_info(now)},
+        "global": {"config": _globals(config, show_source=show_source), "system_info": system_info(now)},
         "models": {name: {"config": _model(model, show_source=show_source)} for name, model in config.models.items()},
         "servers": {
             name: _server(Server(found, config.globals, config.path), show_source=show_source)
@@ -121,7 +121,8 @@ def _newest_wal(server: Server) -> Mapping[str, object]:
     return {f"{timeline:08X}": entry._asdict() for timeline, entry in newest.items()}
 
 
-def _system_info(now: datetime) -> Mapping[str, object]:
+def system_info(now: datetime) -> Mapping[str, object]:
+    """Facts about this host and the programs on it; JSON data, but for the datetime."""
     return {
         "barman_ver": __version__,
         "kernel_ver": " ".join(os.uname()),

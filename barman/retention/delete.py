@@ -47,12 +47,12 @@ def delete_backup(server: Server, backup_id: str, reporter: Reporter) -> None:
     """
     wanted = BackupId(backup_id)
     with server.locks.backup():
+        finished = _finish_leftovers(server)
         records = server.backups.load()
-        if wanted not in records:
-            if wanted not in server.backups.deletion_marks():
-                raise UnknownBackup(f"Unknown backup '{backup_id}' for server '{server.name}'")
-            remove_leftovers(server, wanted)
+        if wanted in finished:
             return
+        if wanted not in records:
+            raise UnknownBackup(f"Unknown backup '{backup_id}' for server '{server.name}'")
         plan = plan_deletion(
             records, wanted, server.backups.keeps(), minimum_redundancy=server.settings.minimum_redundancy
         )
@@ -93,10 +93,13 @@ def purge_before_first_backup(server: Server, record: BackupRecord) -> None:
     remove_unneeded_wal(server, plan_needs(records, server.backups.keeps()), LogReporter())
 
 
-def _finish_leftovers(server: Server) -> None:
-    for backup_id in sorted(server.backups.deletion_marks().difference(server.backups.load())):
+def _finish_leftovers(server: Server) -> list[BackupId]:
+    """Finish the deletions of which only the mark is left, and return of which backups."""
+    left = sorted(server.backups.deletion_marks().difference(server.backups.load()))
+    for backup_id in left:
         _log.info("finishing the deletion of backup %s of server %s", backup_id, server.name)
         remove_leftovers(server, backup_id)
+    return left
 
 
 def _delete_obsolete(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]:

@@ -13,7 +13,7 @@ FLOORS = (
     {"entrypoints"},
     {"cli", "client"},
     {"cron"},
-    {"backup", "restore", "monitor"},
+    {"backup", "restore", "monitor", "exchange", "manifest"},
     {"retention"},
     {"wal"},
     {"server"},

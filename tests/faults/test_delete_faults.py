@@ -1,0 +1,212 @@
+"""delete is killed at every step, runs out of space, meets broken disks; then it, or cron, runs again.
+
+The surviving backup keeps every file and all its WAL; what is listed as a backup is one; and it converges.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.catalogs import HISTORY, HandMade, backup_id, label, segment
+from tests.support.faults import needs_strace, run_with_fault
+from tests.support.processes import run
+from tests.support.users import give
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.homes import BarmanServer
+    from tests.support.processes import Result
+
+pytestmark = [needs_strace, pytest.mark.timeout(1800)]
+
+ROOT, CHILD, SURVIVOR = backup_id(1), backup_id(2), backup_id(3)
+ALL_WAL = [segment(1), segment(2), label(2), *(segment(number) for number in range(3, 11)), label(8), HISTORY]
+NEEDED = sorted([*(segment(number) for number in range(8, 11)), label(8), HISTORY])
+
+STEPS = {
+    "rename": "rename,renameat,renameat2",
+    "fsync": "fsync,fdatasync",
+    "unlink": "unlink,unlinkat,rmdir",
+}
+
+
+@pytest.fixture
+def make_server(make_home) -> Iterator[Callable[[], BarmanServer]]:
+    """Return a function that makes a server with a chain to be deleted and a backup that is to stay."""
+    count = itertools.count()
+
+    def make() -> BarmanServer:
+        home = make_home(f"home{next(count)}")
+        server = home.server(conninfo="host=/nonexistent", archiver="on", backup_method="postgres")
+        catalog = catalog_of(server)
+        catalog.make_directories()
+        catalog.add_backup(1, 2, 3, children_backup_ids=(CHILD,))
+        catalog.add_backup(2, 5, 5, parent_backup_id=ROOT)
+        catalog.add_backup(3, 8, 9)
+        catalog.add_wal(ALL_WAL)
+        return server
+
+    return make
+
+
+def catalog_of(server: BarmanServer) -> HandMade:
+    return HandMade(server.directory)
+
+
+def require_promises(server: BarmanServer) -> None:
+    """Whatever happened: nothing needed is lost, and nothing that is no backup any more is called one."""
+    catalog = catalog_of(server)
+    records = catalog.backups.load()
+    assert records[SURVIVOR].is_done
+    assert set(NEEDED) <= set(catalog.listed())
+    assert set(NEEDED) <= set(catalog.archived())
+    assert not [record.damage for record in records.values() if record.damage]
+    for record in records.values():
+        assert not record.is_done or catalog.is_whole(record), f"{record.backup_id} is listed and not whole"
+    doomed = any(record.doomed for record in records.values())
+    assert doomed or set(catalog.listed()) == set(catalog.archived()), "the catalogue is not the archive"
+    if CHILD in records and not records[CHILD].doomed:
+        assert records[ROOT].is_done, "an incremental backup has lost what it is based on"
+
+
+def require_convergence(server: BarmanServer, *, by_cron: bool) -> None:
+    """After a run that nothing disturbs, what was to be deleted is gone without a trace."""
+    if by_cron:
+        server.home.cron()
+        require_promises(server)
+        assert not catalog_of(server).backups.deletion_marks()
+    # The first run may have come to its end before it was killed.
+    again = server.run("delete", ROOT, check=False)
+    assert again.status == 0 or "Unknown backup" in again.stderr, again
+    require_gone(server)
+
+
+def require_gone(server: BarmanServer) -> None:
+    catalog = catalog_of(server)
+    require_promises(server)
+    assert sorted(path.name for path in catalog.paths.meta.iterdir()) == [f"{SURVIVOR}-backup.info"]
+    assert [path.name for path in catalog.paths.base.iterdir()] == [SURVIVOR]
+    assert catalog.archived() == sorted(catalog.listed()) == NEEDED
+
+
+def run_disturbed(server: BarmanServer, **fault: object) -> Result:
+    home = server.home
+    return run_with_fault(
+        home.argv("delete", "main", ROOT), env=home.environment(), cwd=home.directory, threads=True, **fault
+    )
+
+
+@pytest.mark.parametrize("by_cron", [False, True], ids=["again", "cron"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_the_next_run_completes_it(make_server, step, by_cron):
+    for number in itertools.count(1):
+        server = make_server()
+        result = run_disturbed(server, calls=STEPS[step], fault="signal=SIGKILL", when=str(number))
+        require_promises(server)
+        require_convergence(server, by_cron=by_cron)
+        if result.status == 0:
+            break
+        assert result.status in {-9, 137}, result
+    assert number > 3, "nothing was disturbed"
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("step", [*STEPS, "write"])
+def test_an_error_at_any_step_is_told_and_the_next_run_completes_it(make_server, step, error):
+    calls = STEPS.get(step, "write,pwrite64,writev,ftruncate")
+    steps = count_calls(make_server(), calls)
+    assert steps > 3
+    for number in range(1, steps + 1):
+        server = make_server()
+        result = run_disturbed(server, calls=calls, fault=f"error={error}", when=str(number))
+        require_promises(server)
+        if step != "write":
+            require_said(server, result)
+        require_convergence(server, by_cron=False)
+
+
+def count_calls(server: BarmanServer, calls: str) -> int:
+    """Return how many of these calls a thread of an undisturbed deletion makes at most."""
+    home = server.home
+    log = home.directory / "calls"
+    words = ["strace", "-f", "-qq", "-o", log, "-e", f"trace={calls}", "-e", "signal=none"]
+    run([*words, *home.argv("delete", "main", ROOT)], env=home.environment(), cwd=home.directory, check=True)
+    return max(Counter(line.split()[0] for line in log.read_text().splitlines()).values())
+
+
+def require_said(server: BarmanServer, result: Result) -> None:
+    """A failure has one line that names the backup or a file of it, and no stack trace; else all is done."""
+    assert "Traceback" not in result.text, result
+    if result.status == 0:
+        require_gone(server)
+        return
+    assert result.status == 1, result
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
+    assert ROOT in line or CHILD in line or "/" in line or segment(1)[:8] in line, f"about what? {line}"
+    assert len(line) < 400
+
+
+def test_on_a_disk_without_a_free_block_a_backup_can_be_deleted(make_server):
+    server = make_server()
+
+    result = run_disturbed(server, calls="write,pwrite64", fault="error=ENOSPC", when="1+", path=mark_of(server))
+
+    assert result.status == 0, result
+    require_gone(server)
+
+
+def mark_of(server: BarmanServer) -> Path:
+    return server.directory / "meta"
+
+
+def test_on_a_really_full_disk_a_backup_can_be_deleted(make_home, tmp_path):
+    if not can_mount():
+        pytest.skip("needs root to mount a small file system")
+    home = make_home("full")
+    server = home.server(conninfo="host=/nonexistent", archiver="on", backup_method="postgres")
+    server.directory.mkdir()
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, server.directory], check=True)
+    try:
+        shutil.rmtree(server.directory / "lost+found")
+        give(server.directory)
+        catalog = catalog_of(server)
+        catalog.make_directories()
+        catalog.add_backup(1, 2, 3, children_backup_ids=(CHILD,))
+        catalog.add_backup(2, 5, 5, parent_backup_id=ROOT)
+        catalog.add_backup(3, 8, 9)
+        catalog.add_wal(ALL_WAL)
+        fill(server.directory / "filling")
+
+        server.run("delete", ROOT)
+
+        require_gone(server)
+    finally:
+        subprocess.run(["umount", server.directory], check=True)
+
+
+def can_mount() -> bool:
+    return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and os.path.exists("/dev/loop-control")
+
+
+def fill(path: Path) -> None:
+    """Write until not a byte more fits."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 10, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
