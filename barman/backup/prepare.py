@@ -61,6 +61,11 @@ def prepare(server: Server, settings: ServerSettings, request: BackupRequest, re
     conflicts = [*find_encryption_conflicts(settings), *find_cloud_conflicts(settings)]
     if conflicts:
         raise ConfigError(f"server {server.name}: {conflicts[0]}", problems=conflicts)
+    if settings.encryption != "none":
+        raise ConfigError(
+            f"server {server.name}: backups cannot be encrypted, and encryption = {settings.encryption} asks for it",
+            hint="Set encryption = none to have them stored as they are.",
+        )
     with server.postgres() as postgres:
         facts = postgres.facts()
         cluster_size = postgres.cluster_size()

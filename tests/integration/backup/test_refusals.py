@@ -62,3 +62,13 @@ def test_a_method_that_is_not_there(stream, cluster):
     assert result.status == 1
     assert "Traceback" not in result.stderr
     assert server.backup_ids() == []
+
+
+def test_what_should_be_encrypted_is_not_stored_in_the_clear(stream, cluster):
+    server = stream(cluster)
+    tarballs = {"backup_compression": "gzip", "backup_compression_format": "tar"}
+    server.set(encryption="gpg", encryption_key_id="somebody", **tarballs)
+    result = server.run("backup", check=False)
+    assert result.status == 1
+    assert "encrypt" in result.stderr
+    assert server.backup_ids() == []
