@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from barman.catalog.identity import read_identity, write_identity
+from barman.catalog.identity import Identity, read_identity, write_identity
 from barman.catalog.record import KeepTarget, Status, parse_record
 from barman.catalog.wal_archive import ArchivedWal, archive_key
 from barman.catalog.xlog_lines import parse_chunk, parse_row
@@ -55,9 +55,12 @@ def import_backup(server: Server, path: Path, reporter: Reporter) -> BackupRecor
             with reporter.bar("Importing", total=None, unit="bytes") as bar:
                 _extract(path, staging, bar)
             record = _read_record(staging, name.backup_id)
-            _require_same_instance(server, record, staging, reporter)
+            identity = _read_identity(staging)
+            _require_same_instance(server, record, identity, reporter)
             wal = _plan_wal(server, record, staging)
             _take_in(server, record, staging, wal)
+            # A server without any learns from its first backup what instance it is for.
+            write_identity(server.paths, identity.systemid, identity.version or "")
     return record
 
 
@@ -138,25 +141,24 @@ def _read_record(staging: Path, backup_id: str) -> BackupRecord:
     return record
 
 
-def _require_same_instance(server: Server, record: BackupRecord, staging: Path, reporter: Reporter) -> None:
+def _read_identity(staging: Path) -> Identity:
     try:
-        theirs = json.loads((staging / tarball.IDENTITY).read_bytes())
-        systemid, version = str(theirs["systemid"]), str(theirs["version"])
+        content = json.loads((staging / tarball.IDENTITY).read_bytes())
+        return Identity(str(content["systemid"]), str(content["version"]))
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"the tarball's {tarball.IDENTITY} is damaged") from error
-    ours = read_identity(server.paths)
-    if ours is None:
-        # It is the first backup of this server. Should what follows fail, the identity is still the right one.
-        write_identity(server.paths, systemid, version)
-        return
-    if ours.systemid != systemid or record.systemid not in (None, systemid):
+
+
+def _require_same_instance(server: Server, record: BackupRecord, theirs: Identity, reporter: Reporter) -> None:
+    ours = read_identity(server.paths) or theirs
+    if ours.systemid != theirs.systemid or record.systemid not in (None, theirs.systemid):
         raise Refused(
-            f"backup {record.backup_id} is of the instance with system identifier {systemid}, "
+            f"backup {record.backup_id} is of the instance with system identifier {theirs.systemid}, "
             f"the backups of server '{server.name}' are of {ours.systemid}"
         )
-    if ours.version != version:
+    if ours.version != theirs.version:
         reporter.warning(
-            f"backup {record.backup_id} is of PostgreSQL {version}, server '{server.name}' of {ours.version}"
+            f"backup {record.backup_id} is of PostgreSQL {theirs.version}, server '{server.name}' of {ours.version}"
         )
 
 
