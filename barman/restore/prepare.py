@@ -100,5 +100,5 @@ def _archive_waiting(server: Server, reporter: Reporter) -> None:
         archive_wal(server, reporter, verbose=False)
     except LockBusy:
         _log.info("WAL of server %s is being archived by another process", server.name)
-    except BarmanError as error:
+    except (BarmanError, OSError) as error:
         reporter.warning(f"WAL that waits to be archived cannot be used: {error}")

@@ -200,6 +200,19 @@ def test_a_backup_is_not_deleted_while_it_is_restored(site, home, scratch):
     assert backup in server.backup_ids()
 
 
+def test_a_catalogue_that_cannot_be_written_still_gives_back(site, home, scratch):
+    server, backup = site
+    directories = [home.path, *(path for path in home.path.rglob("*") if path.is_dir() and not path.is_symlink())]
+    for directory in directories:
+        directory.chmod(0o500)
+    try:
+        server.run("restore", backup, scratch / "data")
+    finally:
+        for directory in directories:
+            directory.chmod(0o700)
+    assert (scratch / "data" / "global" / "pg_control").exists()
+
+
 def test_owner_modes_and_leftovers(site, scratch):
     server, backup = site
     data = scratch / "data"

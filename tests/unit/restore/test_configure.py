@@ -1,47 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import pytest
 
-from barman.catalog.record import BackupId, BackupRecord, Status
-from barman.postgres.timelines import TimelineHistory
 from barman.restore.configure import FileFinding, configure
-from barman.restore.plan import Method, RestorePlan
-from barman.restore.recovery import WalAccess, build_recovery
-from barman.restore.wal_plan import WalPlan
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-RECORD = BackupRecord(BackupId("20261121T120000"), version=150018, status=Status.DONE)
-
-
-def _plan(destination: Path, *, version: int = 150018, is_standby: bool = False, file_name: str | None = None):
-    recovery = build_recovery(
-        version=version,
-        target=None,
-        action=None,
-        timeline=None,
-        access=WalAccess("false"),
-        is_standby=is_standby,
-        file_name=file_name or "postgresql.auto.conf",
-    )
-    return RestorePlan(
-        destination=destination,
-        chain=(replace(RECORD, version=version),),
-        method=Method.COPY,
-        staged=(),
-        placements=(),
-        target=None,
-        wal=WalPlan(TimelineHistory(1), 16 << 20, 1, 1, 1, None),
-        wal_directory=None,
-        marks_archived=False,
-        recovery=recovery,
-        is_standby=is_standby,
-        warnings=(),
-    )
+from tests.support.plans import make_plan
 
 
 @pytest.fixture
@@ -54,7 +16,7 @@ def data(tmp_path):
 
 def test_recovery_settings_are_added_with_a_signal(data):
     (data / "postgresql.auto.conf").write_text("work_mem = '1MB'")
-    configured = configure(_plan(data))
+    configured = configure(make_plan(data))
     assert (data / "postgresql.auto.conf").read_text() == "work_mem = '1MB'\n\nrestore_command = 'false'\n"
     assert (data / "postgresql.auto.conf.origin").read_text() == "work_mem = '1MB'"
     assert (data / "recovery.signal").read_bytes() == b""
@@ -64,13 +26,13 @@ def test_recovery_settings_are_added_with_a_signal(data):
 
 
 def test_a_missing_file_is_made(data):
-    configure(_plan(data, file_name="recovery.extra.conf"))
+    configure(make_plan(data, file_name="recovery.extra.conf"))
     assert (data / "recovery.extra.conf").read_text() == "restore_command = 'false'\n"
     assert not (data / "recovery.extra.conf.origin").exists()
 
 
 def test_old_versions_get_a_recovery_conf_and_no_signal(data):
-    configure(_plan(data, version=110022))
+    configure(make_plan(data, version=110022))
     assert (data / "recovery.conf").read_text() == "restore_command = 'false'\n"
     assert not (data / "recovery.signal").exists()
 
@@ -83,7 +45,7 @@ def test_included_files_are_made_safe_too_and_modes_stay(data):
     (data / "postgresql.conf").write_text(
         "include_dir 'd'\ninclude_if_exists = 'one.conf'\ninclude 'missing.conf'\ninclude 'postgresql.conf'\n"
     )
-    configured = configure(_plan(data))
+    configured = configure(make_plan(data))
     assert [change.file for change in configured.changes] == ["d/a.conf", "d/b.conf", "one.conf"]
     assert configured.changes[0] == FileFinding("d/a.conf", 2, "archive_command", "false")
     assert (data / "one.conf").stat().st_mode & 0o777 == 0o640
@@ -96,7 +58,7 @@ def test_included_files_are_made_safe_too_and_modes_stay(data):
 def test_files_outside_are_not_touched_but_overruled(include, data):
     (data.parent / "outside.conf").write_text("archive_command = 'x'\n")
     (data / "postgresql.conf").write_text(include + "\n")
-    configured = configure(_plan(data))
+    configured = configure(make_plan(data))
     assert (data.parent / "outside.conf").read_text() == "archive_command = 'x'\n"
     assert len(configured.notes) == 1
     text = (data / "postgresql.auto.conf").read_text()
@@ -108,13 +70,13 @@ def test_a_link_that_leads_out_is_outside(data):
     (data.parent / "outside.conf").write_text("archive_command = 'x'\n")
     (data / "inside.conf").symlink_to(data.parent / "outside.conf")
     (data / "postgresql.conf").write_text("include 'inside.conf'\n")
-    assert len(configure(_plan(data)).notes) == 1
+    assert len(configure(make_plan(data)).notes) == 1
     assert (data.parent / "outside.conf").read_text() == "archive_command = 'x'\n"
 
 
 def test_a_backup_without_configuration_is_kept_from_archiving(data):
     (data / "postgresql.conf").unlink()
-    configure(_plan(data, version=140000))
+    configure(make_plan(data, version=140000))
     text = (data / "postgresql.auto.conf").read_text()
     assert "archive_command = 'false'\n" in text
     assert "archive_library" not in text
@@ -122,5 +84,5 @@ def test_a_backup_without_configuration_is_kept_from_archiving(data):
 
 def test_bytes_that_are_no_text_survive(data):
     (data / "postgresql.conf").write_bytes(b"# caf\xe9 \xff\narchive_command = 'x'\n")
-    configure(_plan(data))
+    configure(make_plan(data))
     assert (data / "postgresql.conf").read_bytes().startswith(b"# caf\xe9 \xff\n#BARMAN#archive_command")
