@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ _FAILED = pytest.StashKey[bool]()
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers; make the scratch directory here, so that the worker processes share it."""
     run_directory()
+    # who loses patience with us gets the same clean end as with Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line(
         "markers",
         "pg(versions='', *, each=True, own_tools=False, built_with=()): which PostgreSQL installations the test runs"
