@@ -11,7 +11,7 @@ from tests.support.clusters import Cluster, ClusterMaker
 from tests.support.homes import BarmanHome
 from tests.support.installations import Installation, choose
 from tests.support.places import run_directory
-from tests.support.processes import end_processes_of
+from tests.support.processes import ProgramFailed, end_processes_of
 from tests.support.provision import provision_one
 from tests.support.users import give
 
@@ -38,11 +38,14 @@ def main() -> int:
     clusters = ClusterMaker(directory)
     try:
         same = _story(found[0], clusters)
+    except ProgramFailed as failure:
+        sys.stderr.write(f"ERROR: {failure}\n")
+        same = False
     finally:
         clusters.close()
         end_processes_of(directory)
         shutil.rmtree(directory)
-    _say(f"\nDone in {time.monotonic() - began:.0f} seconds; nothing is left running, the files are removed.")
+    _say(f"\nEnded after {time.monotonic() - began:.0f} seconds; nothing is left running, the files are removed.")
     return 0 if same else 1
 
 
