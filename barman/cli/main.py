@@ -185,8 +185,16 @@ def _usage_error(error: click.UsageError) -> int:
         click.echo(error.ctx.get_usage(), err=True)
     click.echo(f"ERROR: {error.format_message()}", err=True)
     if error.ctx is not None:
-        click.echo(f"HINT: Try '{error.ctx.command_path} --help'.", err=True)
+        click.echo(f"HINT: {_usage_hint(error, error.ctx)}", err=True)
     return error.exit_code
+
+
+def _usage_hint(error: click.UsageError, context: click.Context) -> str:
+    if isinstance(error, click.NoSuchOption) and context.parent is not None:
+        here = context.find_root()
+        if any(error.option_name in parameter.opts for parameter in here.command.get_params(here)):
+            return f"{error.option_name} goes before the command: barman {error.option_name} … {context.info_name}."
+    return f"Try '{context.command_path} --help'."
 
 
 def _trace(app: App, error: Exception) -> None:

@@ -51,7 +51,7 @@ def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str,
     if conflicts.between:
         raise ConfigError("the directories of servers collide", problems=conflicts.between)
     if name not in sources.servers:
-        raise UnknownServer(f"unknown server '{name}'")
+        raise UnknownServer(f"Unknown server '{name}'")
     active = resolve_active_server(sources, name, only=_WANTED)
     settings = cast("ServerSettings", SimpleNamespace(**active.resolved.values))
     if not settings.active and not inactive:

@@ -76,7 +76,9 @@ def _find_children(server: Server, reporter: Reporter) -> Iterator[Child]:
     def is_archived(wal: str) -> bool:
         return (server.paths.wals / archive_key(wal)).exists()
 
-    if not server.config.is_passive:
+    if server.config.is_passive:
+        reporter.error(f"server {name}: nothing is copied from its primary, passive nodes are not supported yet")
+    else:
         waiting = needs_archiving(
             server.settings, _entries(server.paths.incoming), _entries(server.paths.streaming), is_archived
         )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from barman.monitor.check_facts import CheckFacts, LocalFacts, ToolProbe
 
 
+# All that would be asked of the server may be well, and still nothing is backed up.
+_METHODS_TO_COME = ("snapshot", "local-to-cloud")
+
+
 @dataclass(frozen=True, slots=True)
 class CheckItem:
     """One line of `check`. critical: a failure forbids backups. size_bytes: for monitoring to plot, on some lines."""
@@ -74,13 +78,19 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     unusable = _unusable_compression(settings)
     yield CheckItem("compression settings", ok=not unusable, hint=unusable)
     failed = sum(record.status is Status.FAILED for record in local.records)
-    hint = f"there are {failed} failed backups" if failed else ""
-    yield CheckItem("failed backups", ok=not failed, hint=hint, critical=False)
+    yield CheckItem("failed backups", ok=not failed, hint=f"there are {failed} failed backups", critical=False)
     yield _redundancy(settings.minimum_redundancy, local.records)
 
 
 def judge_configuration(config: ServerConfig) -> Iterator[CheckItem]:
-    """Whether every value counts as it was written. Silent when well."""
+    """Whether every value counts as it was written, and barman can do what is asked for. Silent when well."""
+    method = config.settings.backup_method
+    if method in _METHODS_TO_COME and not config.is_passive:
+        hint = f"no backup is taken, backup_method = {method} is not supported yet"
+        yield CheckItem("backup method", ok=False, hint=hint)
+    if config.is_passive:
+        hint = "nothing is copied from its primary, passive nodes are not supported yet"
+        yield CheckItem("synchronisation", ok=False, hint=hint)
     bad_values = [problem for problem in config.problems if problem.bad_value]
     if config.errors or bad_values:
         # What a mistyped threshold costs is a wrong threshold; it must be seen, but no backup less for it.

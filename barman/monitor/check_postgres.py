@@ -86,7 +86,7 @@ def judge_wal_transport(
     server = remote.postgres.facts if remote.postgres is not None else None
     if settings.streaming_archiver and tools.pg_receivewal is not None:
         yield from _tool("pg_receivexlog", tools.pg_receivewal, server)
-        hint = "" if local.receiver is not None else "see the log of receive-wal; cron starts it"
+        hint = "" if local.receiver is not None else "cron starts it; why it ended is in the log"
         yield CheckItem("receive-wal running", ok=local.receiver is not None, hint=hint)
     if settings.archiver and server is not None and remote.postgres is not None:
         yield from _file_archiving(server, remote.postgres)

@@ -10,13 +10,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from barman.catalog.record import record_to_json
-from barman.config.settings import option_values
 from barman.errors import BarmanError
 from barman.host import runner
 from barman.monitor.check_facts import RemoteFacts, ToolFacts
 from barman.monitor.probes import probe_remote, probe_tools
 from barman.monitor.remote_status import remote_status
-from barman.monitor.servers import plain
+from barman.monitor.servers import plain, shown_options
 from barman.postgres.conninfo import mask_secrets
 from barman.server import Server
 from barman.version import __version__
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from barman.catalog.xlog_lines import WalEntry
     from barman.config.load import Config, ModelConfig
 
 _log = logging.getLogger(__name__)
@@ -79,11 +79,10 @@ def _model(model: ModelConfig, *, show_source: bool) -> Mapping[str, object]:
 
 def _server(server: Server, *, show_source: bool) -> Mapping[str, object]:
     config = server.config
-    values = {name: plain(value) for name, value in option_values(server.settings).items()} | {"name": server.name}
     return {
         "active_model": config.active_model,
         "msg_list": [*config.errors],
-        "config": _sourced(values, config.origins, show_source=show_source),
+        "config": _sourced(shown_options(config), config.origins, show_source=show_source),
         "status": _status(server),
         "backups": _backups(server),
         "wals": {"last_archived_wal_per_timeline": _newest_wal(server)},
@@ -118,7 +117,13 @@ def _newest_wal(server: Server) -> Mapping[str, object]:
     except (BarmanError, OSError) as error:
         _log.warning("server %s: cannot read the WAL catalogue: %s", server.name, error)
         return {}
-    return {f"{timeline:08X}": entry._asdict() for timeline, entry in newest.items()}
+    return {f"{timeline:08X}": _wal(entry) for timeline, entry in newest.items()}
+
+
+def _wal(entry: WalEntry) -> Mapping[str, object]:
+    """A line of the WAL catalogue under the keys that Barman always used."""
+    fields = entry._asdict()
+    return {"time" if name == "mtime" else name: value for name, value in fields.items()}
 
 
 def system_info(now: datetime) -> Mapping[str, object]:

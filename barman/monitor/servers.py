@@ -24,22 +24,19 @@ if TYPE_CHECKING:
 
 def describe(config: ServerConfig) -> str:
     """The description as list-servers shows it: what the operator wrote, and what keeps the server from working."""
-    text = config.settings.description or ""
-    if not config.is_active:
-        text += " (inactive)"
-    elif config.is_disabled:
-        text += " (WARNING: disabled)"
-    if config.is_passive:
-        text += " (Passive)"
-    return text
+    return (config.settings.description or "") + _state(config) + (" (Passive)" if config.is_passive else "")
+
+
+def shown_options(config: ServerConfig) -> dict[str, object]:
+    """Every option of a server and its name, as JSON data, passwords blackened; `disabled` tells how the server is."""
+    values = {name: plain(value) for name, value in option_values(config.settings).items()}
+    return values | {"name": config.name, "disabled": config.is_disabled}
 
 
 def show_server(server: Server) -> Mapping[str, object]:
     """Every option and the remote status of one server by key, passwords blackened. JSON data, but for datetimes."""
-    shown: dict[str, object] = {name: plain(value) for name, value in option_values(server.settings).items()}
-    shown |= {
-        "name": server.name,
-        "description": server.settings.description or describe(server.config).strip() or None,
+    shown = shown_options(server.config) | {
+        "description": server.settings.description or _state(server.config).strip() or None,
         "passive_node": server.config.is_passive,
         "active_model": server.config.active_model,
         "last_backup_maximum_age": _maximum_age(server, clock.now()),
@@ -64,6 +61,12 @@ def plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     return value
+
+
+def _state(config: ServerConfig) -> str:
+    if not config.is_active:
+        return " (inactive)"
+    return " (WARNING: disabled)" if config.is_disabled else ""
 
 
 def _maximum_age(server: Server, now: datetime) -> str | None:

@@ -121,7 +121,8 @@ def test_nagios_line_names_the_failures_and_ends_with_two(cluster, home):
 
 def test_nagios_reports_an_unknown_server_as_a_global_error(home):
     result = home.run("check", "--nagios", "nobody", check=False)
-    assert (result.status, result.stdout) == (2, "BARMAN CRITICAL - Global configuration errors\n")
+    assert (result.status, result.stderr) == (2, "")
+    assert result.stdout == "BARMAN CRITICAL - Global configuration errors\nUnknown server 'nobody'\n"
 
 
 def test_an_unwritable_directory_fails_the_check(cluster, home):

@@ -49,8 +49,8 @@ def command(app: App, server_names: Sequence[str], nagios: bool, check_timeout: 
     from barman.monitor.check import run_checks
 
     if nagios:
-        # The line is the whole output, whatever the format.
-        app.configure(replace(app.options, output_format="console", quiet=True))
+        # Monitors take what is said on either stream for the status; quiet JSON says nothing, and collects the errors.
+        app.configure(replace(app.options, output_format="json", quiet=True))
     reports: list[CheckReport] = []
 
     def check(server: Server) -> None:
@@ -65,9 +65,13 @@ def command(app: App, server_names: Sequence[str], nagios: bool, check_timeout: 
         if not nagios:
             raise
         app.report(error)
+    except OSError as error:
+        if not nagios:
+            raise
+        app.output.error(str(error))
     if not nagios:
         return
-    lines, code = nagios_lines(reports, has_errors=app.output.failed)
+    lines, code = nagios_lines(reports, errors=app.output.errors)
     for line in lines:
         click.echo(line)
     raise Exit(code)

@@ -12,18 +12,16 @@ from barman.cli.context import Profile
 if TYPE_CHECKING:
     from barman.cli.context import App
 
-# Spelled out here so that completion and --help need not load what acts on them; a test holds both lists equal.
-_TASKS = ("receive-wal", "sync-backup", "backup", "cron", "archive-wal", "sync-wal")
-
 
 @click.command("terminate-process")
 @SERVER_ARG
-@click.argument("task", type=click.Choice(_TASKS))
+@click.argument("task")
 @click.pass_obj
 def command(app: App, server_name: str, task: str) -> None:
     r"""Stop something barman is doing for a server, as Ctrl-C would, and wait until it has ended.
 
-    TASK is a name that list-processes shows. The next cron starts receive-wal again if streaming_archiver is on.
+    TASK is a name that list-processes shows: receive-wal, archive-wal, backup, cron, sync-backup or
+    sync-wal. The next cron starts receive-wal again if streaming_archiver is on.
 
     \b
     Example:

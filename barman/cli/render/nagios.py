@@ -12,15 +12,20 @@ if TYPE_CHECKING:
 CRITICAL = 2
 
 
-def nagios_lines(reports: Sequence[CheckReport], *, has_errors: bool) -> tuple[list[str], int]:
-    """The lines to print and the exit code. has_errors: something went wrong besides the checks."""
+def nagios_lines(reports: Sequence[CheckReport], *, errors: Sequence[str] = ()) -> tuple[list[str], int]:
+    """The lines to print and the exit code. errors: what went wrong besides the checks.
+
+    A server that could not be checked at all is such an error, and critical even when all others are well.
+    """
     if not reports:
-        if has_errors:
-            return ["BARMAN CRITICAL - Global configuration errors"], CRITICAL
+        if errors:
+            return ["BARMAN CRITICAL - Global configuration errors", *errors], CRITICAL
         return ["BARMAN OK - No server configured"], 0
     failing = [report for report in reports if report.failed and report.is_active]
     ignored = [report.server for report in reports if report.failed and not report.is_active]
     perfdata = _perfdata(reports)
+    if not failing and errors:
+        return [f"BARMAN CRITICAL - Global configuration errors{_ignoring(ignored)}{perfdata}", *errors], CRITICAL
     if not failing:
         return [f"BARMAN OK - {_ready(reports)}{_ignoring(ignored)}{perfdata}"], 0
     issues = "".join(
@@ -36,7 +41,7 @@ def nagios_lines(reports: Sequence[CheckReport], *, has_errors: bool) -> tuple[l
         for report in failing
         for item in report.failed
     ]
-    return lines, CRITICAL
+    return [*lines, *errors], CRITICAL
 
 
 def _ready(reports: Sequence[CheckReport]) -> str:

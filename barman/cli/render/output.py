@@ -20,13 +20,17 @@ _log = logging.getLogger(SHOWN)
 
 
 class Output(ABC):
-    """A Reporter for a command, which also takes its results. Knows after all what the exit code is."""
+    """A Reporter for a command, which also takes its results. Knows after all what the exit code is.
+
+    failed: whether it is 1. errors: the errors told so far.
+    """
 
     is_json: bool = False
 
     def __init__(self) -> None:
         """A writer that has said nothing yet."""
         self.failed = False
+        self.errors: list[str] = []
 
     @property
     def exit_code(self) -> int:
@@ -46,6 +50,7 @@ class Output(ABC):
     def error(self, message: str, *, hint: str | None = None) -> None:
         """A failure, perhaps with a sentence saying what to do; the command ends with a non-zero code."""
         self.failed = True
+        self.errors.append(message)
         _log.error("%s%s", mask_secrets(message), f" (HINT: {hint})" if hint else "")
         self._message("ERROR", message, hint)
 

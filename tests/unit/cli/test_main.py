@@ -88,14 +88,21 @@ def test_usage_errors_go_to_standard_error_and_end_with_two(run, words):
     [
         ["check", "--nag", "main"],
         ["check", "main", "--nagios"],
-        ["check", "main", "--check-t", "5"],
+        ["check", "main", "--check-t", "5", "--nag"],
         ["check", "--check-t=5", "--nag", "main"],
         ["check", "--nagios", "--", "main"],
     ],
     ids=" ".join,
 )
 def test_long_options_may_be_shortened_and_mixed_with_arguments(desk, words):
-    assert "Unknown server 'main'" in desk.run(*words).err
+    result = desk.run(*words)
+    assert (result.code, result.out.splitlines()[-1]) == (2, "Unknown server 'main'")
+
+
+def test_a_global_option_behind_the_command_is_explained(run):
+    assert (
+        "HINT: -f goes before the command: barman -f … list-backups." in run("list-backups", "main", "-f", "json").err
+    )
 
 
 def test_an_ambiguous_option_is_refused(run):

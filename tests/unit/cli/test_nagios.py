@@ -20,25 +20,25 @@ def _report(name, *failed, active=True, size=10, wals=20):
 
 
 @pytest.mark.parametrize(
-    ("reports", "has_errors", "lines", "code"),
+    ("reports", "errors", "lines", "code"),
     [
         pytest.param(
             [_report("main")],
-            False,
+            [],
             ["BARMAN OK - Ready to serve the Espresso backup for main|main=10B main_wals=20B"],
             0,
             id="one",
         ),
         pytest.param(
             [_report("a"), _report("b")],
-            False,
+            [],
             ["BARMAN OK - Ready to serve the Espresso backup for 2 servers * a * b|a=10B a_wals=20B b=10B b_wals=20B"],
             0,
             id="two",
         ),
         pytest.param(
             [_report("main", "x", "y")],
-            False,
+            [],
             [
                 "BARMAN CRITICAL - server main has issues * main FAILED: x, y|main=10B main_wals=20B",
                 "main.x: FAILED (no x)",
@@ -49,7 +49,7 @@ def _report(name, *failed, active=True, size=10, wals=20):
         ),
         pytest.param(
             [_report("a", "x"), _report("b"), _report("c", "y")],
-            False,
+            [],
             [
                 (
                     "BARMAN CRITICAL - 2 server out of 3 have issues * a FAILED: x * c FAILED: y"
@@ -63,7 +63,7 @@ def _report(name, *failed, active=True, size=10, wals=20):
         ),
         pytest.param(
             [_report("a"), _report("b", "x", active=False)],
-            False,
+            [],
             [
                 (
                     "BARMAN OK - Ready to serve the Espresso backup for 2 servers * a * IGNORING: b"
@@ -73,9 +73,27 @@ def _report(name, *failed, active=True, size=10, wals=20):
             0,
             id="failures of an inactive one",
         ),
-        pytest.param([], True, ["BARMAN CRITICAL - Global configuration errors"], 2, id="errors"),
-        pytest.param([], False, ["BARMAN OK - No server configured"], 0, id="no servers"),
+        pytest.param([], ["why"], ["BARMAN CRITICAL - Global configuration errors", "why"], 2, id="errors"),
+        pytest.param(
+            [_report("a")],
+            ["Unknown server 'b'"],
+            ["BARMAN CRITICAL - Global configuration errors|a=10B a_wals=20B", "Unknown server 'b'"],
+            2,
+            id="one is well, one unknown",
+        ),
+        pytest.param(
+            [_report("a", "x")],
+            ["Unknown server 'b'"],
+            [
+                "BARMAN CRITICAL - server a has issues * a FAILED: x|a=10B a_wals=20B",
+                "a.x: FAILED (no x)",
+                "Unknown server 'b'",
+            ],
+            2,
+            id="one fails, one unknown",
+        ),
+        pytest.param([], [], ["BARMAN OK - No server configured"], 0, id="no servers"),
     ],
 )
-def test_the_line_tells_all(reports, has_errors, lines, code):
-    assert nagios_lines(reports, has_errors=has_errors) == (lines, code)
+def test_the_line_tells_all(reports, errors, lines, code):
+    assert nagios_lines(reports, errors=errors) == (lines, code)

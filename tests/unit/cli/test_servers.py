@@ -168,7 +168,69 @@ def test_nagios_calls_colliding_directories_critical(desk):
     desk.server("one", backup_directory=desk.home / "shared")
     desk.server("two", backup_directory=desk.home / "shared")
     result = desk.run("check", "--nagios", "all")
-    assert (result.code, result.out) == (2, "BARMAN CRITICAL - Global configuration errors\n")
+    assert (result.code, result.err) == (2, "")
+    first, *reasons = result.out.splitlines()
+    assert first == "BARMAN CRITICAL - Global configuration errors"
+    assert reasons
+
+
+def test_nagios_gets_nothing_on_standard_error(desk):
+    desk.server("main", minimum_redundancy="tow")
+    result = desk.run("-f", "json", "check", "--nagios", "main", "nobody")
+    assert (result.code, result.err) == (2, "")
+    assert result.out.startswith("BARMAN CRITICAL - server main has issues")
+    assert result.out.endswith("Unknown server 'nobody'\n")
+
+
+def test_a_passive_node_is_not_well_while_nothing_is_copied(servers):
+    hint = "nothing is copied from its primary"
+    assert hint in servers.run("check", "follower").out
+    result = servers.run("cron")
+    assert result.code == 1
+    assert f"ERROR: server follower: {hint}" in result.err
+
+
+def test_show_servers_puts_the_state_where_there_is_no_description(servers):
+    servers.server("told", description="the told one")
+    shown = servers.run("-f", "json", "show-servers", "idle", "broken", "follower", "told").json()
+    assert {name: one["description"] for name, one in shown.items()} == {
+        "idle": "(inactive)",
+        "broken": "(WARNING: disabled)",
+        "follower": None,
+        "told": "the told one",
+    }
+    assert {name: one["disabled"] for name, one in shown.items()} == {
+        "idle": False,
+        "broken": True,
+        "follower": False,
+        "told": False,
+    }
+
+
+def test_diagnose_shows_the_newest_wal_of_each_timeline(desk):
+    desk.server("main")
+    directory = desk.home / "main" / "wals"
+    directory.mkdir(parents=True)
+    (directory / "main-xlog.db").write_text("00000002000000000000000A\t16384\t1795252307.5\tgzip\tNone\n")
+    wals = desk.run("diagnose").json()["servers"]["main"]["wals"]
+    assert wals == {
+        "last_archived_wal_per_timeline": {
+            "00000002": {
+                "name": "00000002000000000000000A",
+                "size": 16384,
+                "time": 1795252307.5,
+                "compression": "gzip",
+                "encryption": None,
+            }
+        }
+    }
+
+
+def test_a_process_that_does_not_run_cannot_be_terminated(desk):
+    desk.server("main")
+    for task in ("backup", "nonsense"):
+        result = desk.run("terminate-process", "main", task)
+        assert (result.code, result.err) == (1, f"ERROR: no process is doing {task} for server main\n")
 
 
 def test_list_servers_describes_each(servers):

@@ -37,13 +37,20 @@ def _settings(**changed):
         "custom_compression_filter": None,
         "custom_decompression_filter": None,
         "encryption": "none",
+        "backup_method": "postgres",
         "minimum_redundancy": 0,
     }
     return SimpleNamespace(**{**defaults, **changed})
 
 
 def _config(*, errors=(), problems=(), **settings):
-    return SimpleNamespace(settings=_settings(**settings), errors=errors, problems=problems, is_disabled=bool(errors))
+    return SimpleNamespace(
+        settings=_settings(**settings),
+        errors=errors,
+        problems=problems,
+        is_disabled=bool(errors),
+        is_passive=False,
+    )
 
 
 def _record(hours_ago, *, status=Status.DONE, size=1000, **fields):
@@ -92,7 +99,7 @@ def test_the_lines_of_an_empty_catalogue_stand_in_their_order():
         ("wal maximum age", True, "no last_wal_maximum_age provided"),
         ("wal size", True, "0 B"),
         ("compression settings", True, ""),
-        ("failed backups", True, ""),
+        ("failed backups", True, "there are 0 failed backups"),
         ("minimum redundancy requirements", True, "have 0 non-incremental backups, expected at least 0"),
     ]
 
