@@ -98,17 +98,24 @@ def parse_chunk(chunk: bytes) -> Columns:
     of a power cut) are left out.
     """
     fields = chunk.split()
-    # Any line of another shape would shift its neighbours' fields out of these columns.
-    if len(fields) % _FIELDS or not _ENCRYPTIONS.issuperset(fields[4::5]):
+    if len(fields) % _FIELDS:
         return _parse_lines(chunk)
+    # Any line of another shape would shift its neighbours' fields out of these columns.
     names = fields[0::5]
     only_segments = set(map(len, names)) == {_SEGMENT_LENGTH}
-    if not only_segments and not all(len(name) == _SEGMENT_LENGTH or _is_wal_name(name) for name in names):
+    if not (only_segments or _are_aligned(names, fields[4::5])):
         return _parse_lines(chunk)
     # All sizes are looked at in one go; unusual but valid ones are found out line by line.
     if not b"".join(fields[1::5]).isdigit():
         return _parse_lines(chunk)
     return Columns(names, fields[1::5], fields[2::5], fields[3::5], fields[4::5], only_segments=only_segments)
+
+
+def _are_aligned(names: Sequence[bytes], encryptions: Sequence[bytes]) -> bool:
+    """Whether first and last fields are what first and last fields are."""
+    return _ENCRYPTIONS.issuperset(encryptions) and all(
+        len(name) == _SEGMENT_LENGTH or _is_wal_name(name) for name in names
+    )
 
 
 def is_complete_line(tail: bytes) -> bool:
