@@ -22,6 +22,7 @@ from barman.wal.set_aside import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from pathlib import Path
     from typing import BinaryIO
@@ -68,6 +69,14 @@ class _Unfit(NamedTuple):
     reason: str | None
 
 
+class _Stored(NamedTuple):
+    """What the archive has of a batch. entries: lines of new files; same, different: names of files it had already."""
+
+    entries: Mapping[str, WalEntry]
+    same: AbstractSet[str]
+    different: AbstractSet[str]
+
+
 class Intake:
     """Archives the batches of one run of one server. Not for use by several threads."""
 
@@ -105,18 +114,19 @@ class Intake:
             self._system_id = self._system_id or candidate.inspection.system_id
             self._hooks.before(self._source_variables(candidate))
         try:
-            archived, conflicts = self._store(candidates)
+            stored = self._store(candidates)
         except BaseException as error:
             for candidate in candidates:
                 self._hooks.after(self._source_variables(candidate), error=error)
             raise
         for candidate in candidates:
-            self._run_hooks_after(candidate, archived.get(candidate.name), conflicts.get(candidate.name))
+            self._run_hooks_after(candidate, stored)
         for candidate in candidates:
-            if candidate.path.name != staying and candidate.name not in conflicts:
+            if candidate.path.name != staying and candidate.name in stored.entries.keys() | stored.same:
                 _take_away(candidate)
         rows = tuple(candidate.name for candidate in candidates)
-        return BatchResult(rows, tuple(archived), conflicts, errors, unfinished)
+        conflicts, failures = self._set_conflicts_aside(one for one in candidates if one.name in stored.different)
+        return BatchResult(rows, tuple(stored.entries), conflicts, errors + failures, unfinished)
 
     # Looking
 
@@ -150,29 +160,41 @@ class Intake:
         for look in unfit:
             if look.reason is None:
                 unfinished.append(look.name)
-            elif look.fault is None:
-                errors.append((look.name, look.reason))
-            else:
-                place = set_aside(look.path, self._server.paths.errors, look.fault)
-                errors.append((look.name, f"{look.reason}; moved to {place}"))
+                continue
+            reason = look.reason
+            if look.fault is not None:
+                # Told even if it cannot be moved: then the next run finds it again.
+                try:
+                    reason += f"; moved to {set_aside(look.path, self._server.paths.errors, look.fault)}"
+                except StorageError as error:
+                    reason += f"; {error.message}"
+            errors.append((look.name, reason))
         return tuple(errors), tuple(unfinished)
+
+    def _set_conflicts_aside(
+        self, candidates: Iterable[_Candidate]
+    ) -> tuple[Mapping[str, Path], tuple[tuple[str, str], ...]]:
+        """Set aside what differs from the archive; return where it is now, and errors as in BatchResult."""
+        places, errors = {}, []
+        for candidate in candidates:
+            try:
+                places[candidate.name] = set_aside(candidate.path, self._server.paths.errors, "duplicate")
+            except StorageError as error:
+                errors.append((candidate.name, f"the archive has it with different content; {error.message}"))
+        return places, tuple(errors)
 
     # Storing
 
-    def _store(self, candidates: Sequence[_Candidate]) -> tuple[Mapping[str, WalEntry], Mapping[str, Path]]:
-        """Store what is new; return its lines by name, and where what differs from the archive was moved."""
+    def _store(self, candidates: Sequence[_Candidate]) -> _Stored:
+        """Store what is new, and see that all that is in the archive is listed."""
         present = [candidate for candidate in candidates if self._archive.exists(candidate.name)]
         is_same = dict(zip((one.name for one in present), self._pool.map(self._is_same, present), strict=True))
         new = [candidate for candidate in candidates if candidate.name not in is_same]
         entries = self._archive.add([self._prepare(one) for one in new], workers=self.workers) if new else ()
+        same = frozenset(name for name, found in is_same.items() if found)
         # Of a file that is there already, a crash may have kept back the line.
-        self._archive.heal([name for name, same in is_same.items() if same])
-        conflicts = {
-            one.name: set_aside(one.path, self._server.paths.errors, "duplicate")
-            for one in present
-            if not is_same[one.name]
-        }
-        return {entry.name: entry for entry in entries}, conflicts
+        self._archive.heal(same)
+        return _Stored({entry.name: entry for entry in entries}, same, is_same.keys() - same)
 
     def _is_same(self, candidate: _Candidate) -> bool:
         """Whether the archive has the file with the same content, however compressed."""
@@ -206,14 +228,14 @@ class Intake:
 
     # Hooks
 
-    def _run_hooks_after(self, candidate: _Candidate, entry: WalEntry | None, conflict: Path | None) -> None:
+    def _run_hooks_after(self, candidate: _Candidate, stored: _Stored) -> None:
         if not self._hooks:
             return
-        if conflict is not None:
+        if candidate.name in stored.different:
             error = WalError(f"{candidate.name} is archived already with different content")
             self._hooks.after(self._source_variables(candidate), error=error)
             return
-        entry = entry or self._archive.entry(candidate.name)
+        entry = stored.entries.get(candidate.name) or self._archive.entry(candidate.name)
         if entry is not None:
             path = self._server.paths.wals / archive_key(candidate.name)
             self._hooks.after(_hook_variables(entry.name, path, entry.size, entry.mtime, entry.compression))

@@ -44,7 +44,9 @@ _NAMED = {
     "barman.restore.wal_plan",
     "barman.retention.plan",
     "barman.retention.policy",
+    "barman.storage.openpgp",
     "barman.wal.needs",
+    "barman.wal.queue",
 }
 PURE = _NAMED | {
     name for name, module in modules().items() if re.search(r"\bPure\b", ast.get_docstring(module.tree) or "")

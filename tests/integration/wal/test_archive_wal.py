@@ -393,3 +393,19 @@ def test_the_original_goes_on_with_what_we_archived_and_the_other_way_round(serv
     server.run("archive-wal")
     assert server.archived_wals() == listed(server) == [ONE, TWO, THREE, FOUR]
     assert errors(server) == {}
+
+
+def test_an_errors_directory_that_cannot_be_used_loses_and_hides_nothing(server):
+    deliver(server.incoming, ONE)
+    server.run("archive-wal")
+    put(server.directory / "errors", b"in the way")
+    put(server.incoming / ONE, segment(ONE, filling=1))
+    put(server.incoming / TWO, b"")
+    put(server.incoming / "junk", b"")
+    deliver(server.incoming, THREE)
+    result = server.run("archive-wal", check=False)
+    assert result.status == 1
+    for name in (ONE, TWO, "junk"):
+        assert [line for line in result.stderr.splitlines() if line.startswith("ERROR: ") and name in line]
+    assert listed(server) == [ONE, THREE]
+    assert left(server.incoming) == [ONE, TWO, "junk"]
