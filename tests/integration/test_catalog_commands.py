@@ -1,0 +1,147 @@
+"""The commands that work on the catalogue alone, on one made by hand: no PostgreSQL is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.catalogs import HISTORY, SYSTEM_ID, HandMade, backup_id, segment
+from tests.support.processes import run
+from tests.support.users import give
+
+FIRST, SECOND, THIRD = backup_id(1), backup_id(2), backup_id(3)
+
+
+@pytest.fixture
+def server(home):
+    server = home.server(conninfo="host=/nonexistent", archiver="on", backup_method="postgres")
+    catalog = HandMade(server.directory)
+    catalog.make_directories()
+    catalog.add_backup(1, 2, 3, backup_name="weekly")
+    catalog.add_backup(2, 5, 5)
+    catalog.add_backup(3, 8, 9)
+    catalog.add_wal([*(segment(number) for number in range(1, 11)), HISTORY])
+    give(catalog.paths.identity.parent)
+    catalog.paths.identity.write_text(f'{{"systemid": "{SYSTEM_ID}", "version": "15"}}')
+    give(catalog.paths.identity)
+    return server
+
+
+def test_words_and_names_choose_the_backup(server):
+    for word, expected in (("latest", THIRD), ("oldest", FIRST), ("weekly", FIRST), (SECOND, SECOND)):
+        assert server.json("show-backup", word)["main"]["backup_id"] == expected
+    result = server.run("show-backup", "nothing", check=False)
+    assert (result.status, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == ["ERROR: Unknown backup 'nothing' for server 'main'"]
+
+
+def test_a_damaged_record_is_told_and_the_others_are_listed(server):
+    path = HandMade(server.directory).paths.record_file(SECOND)
+    path.write_text("stat")
+
+    result = server.run("list-backups")
+
+    assert [line.split()[1] for line in result.stdout.splitlines()] == [THIRD, SECOND, FIRST]
+    assert SECOND in result.stderr
+    assert "WARNING" in result.stderr
+    assert server.run("show-backup", SECOND).stdout.startswith(f"Backup {SECOND}:")
+    server.run("delete", SECOND)
+    assert server.backup_ids() == [FIRST, THIRD]
+
+
+def test_keeping_releasing_and_deleting(server):
+    server.run("keep", "--target", "standalone", "weekly")
+    assert server.run("keep", "--status", FIRST).stdout == "Server main:\n\tKeep: standalone\n"
+    refused = server.run("delete", "oldest", check=False)
+    assert refused.status == 1
+    assert "kept" in refused.stderr
+    server.run("keep", "--release", FIRST)
+    assert server.json("keep", "--status", FIRST) == {
+        "main": {"keep_status": {"description": "Keep", "message": "nokeep"}}
+    }
+
+    deleted = server.run("delete", "oldest")
+
+    assert deleted.stdout.splitlines()[:3] == [
+        f"Deleting backup {FIRST} for server main", "Delete associated WAL segments:", f"\t{segment(1)}",
+    ]  # fmt: skip
+    assert server.backup_ids() == [SECOND, THIRD]
+    assert server.archived_wals()[0] == segment(5)
+
+
+def test_keep_wants_to_know_what_to_do(server):
+    result = server.run("keep", FIRST, check=False)
+
+    assert result.status == 1
+    assert "--target" in result.stderr
+
+
+def test_the_list_of_wal_can_be_rebuilt(server):
+    catalog = HandMade(server.directory)
+    before = catalog.paths.xlogdb.read_text()
+    catalog.paths.xlogdb.unlink()
+
+    assert server.run("rebuild-xlogdb").stdout.splitlines() == [
+        "Rebuilding xlogdb for server main",
+        "Done rebuilding xlogdb for server main (history: 1, backup_labels: 0, wal_file: 10)",
+    ]
+    names = [line.split("\t")[0] for line in catalog.paths.xlogdb.read_text().splitlines()]
+    assert names == [line.split("\t")[0] for line in before.splitlines()]
+
+
+@pytest.mark.parametrize(("options", "fits"), [((), False), (("--timeline", 2), False), (("--timeline", 3), True)])
+def test_an_archive_with_wal_is_in_the_way_of_a_new_server(server, options, fits):
+    result = server.run("check-wal-archive", *options, check=False)
+
+    assert result.status == (0 if fits else 1)
+    assert result.stdout.splitlines()[0] == "Server main:"
+    assert ("passed" in result.stdout) is fits
+
+
+def test_a_backup_travels_to_another_home(server, make_home, scratch):
+    out = scratch / "out"
+    out.mkdir()
+    give(out)
+    told = server.run("export-backup", FIRST, out, "--compression", "gzip", "--compression-level", "1").stdout
+    (path,) = out.iterdir()
+    assert str(path) in told
+    other = make_home("other").server(conninfo="host=/nonexistent", archiver="on", backup_method="postgres")
+
+    other.run("import-backup", path)
+
+    assert other.backup_ids() == [FIRST]
+    assert HandMade(other.directory).is_whole(HandMade(server.directory).backups.get(FIRST))
+    again = other.run("import-backup", path, check=False)
+    assert again.status == 1
+    assert FIRST in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(("--compression-level", "3"), 2), (("--compression", "gzip", "--compression-level", "0"), 2)],
+)
+def test_levels_without_sense_are_refused(server, scratch, options, status):
+    assert server.run("export-backup", FIRST, scratch, *options, check=False).status == status
+
+
+@pytest.mark.pg(own_tools=True)
+def test_a_manifest_is_written_and_verified(server, installation):
+    tool = installation.tools / "pg_verifybackup"
+    if not tool.exists() or run([tool, "--version"]).status != 0:
+        pytest.skip("this build has no pg_verifybackup that runs")
+    server.set(path_prefix=installation.tools)
+    data = HandMade(server.directory).paths.data_dir(FIRST)
+    data.chmod(0o700)
+    missing = server.run("verify-backup", FIRST, check=False)
+    assert missing.status == 1
+    assert "generate-manifest" in missing.stderr
+
+    server.run("generate-manifest", FIRST)
+    assert (data / "backup_manifest").is_file()
+    assert server.run("generate-manifest", FIRST, check=False).status == 1
+    verified = server.run("verify-backup", FIRST)
+    assert "backup successfully verified" in verified.stdout
+
+    (data / "PG_VERSION").write_text("16\n")
+    failed = server.run("verify-backup", FIRST, check=False)
+    assert failed.status == 1
+    assert "PG_VERSION" in failed.stderr
