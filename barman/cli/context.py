@@ -124,7 +124,11 @@ class App:
         return find_config(self.options.config, os.environ)
 
     def start(self) -> GlobalSettings:
-        """Become barman_user and open the log; what the main file alone says. ConfigError."""
+        """Become barman_user and open the log, once; what the main file alone says. ConfigError."""
+        return self._started
+
+    @cached_property
+    def _started(self) -> GlobalSettings:
         from barman.config.load import load_globals
         from barman.host.user import become_user
 
@@ -181,16 +185,20 @@ class App:
             try:
                 action(server)
             except BarmanError as error:
-                self.report(error)
+                self.report(error, server=server.name)
 
-    def report(self, error: BarmanError) -> None:
-        """Tell an error, with all its problems and its hint; the trace goes to the log."""
+    def report(self, error: BarmanError, *, server: str = "") -> None:
+        """Tell an error, with all its problems and its hint; the trace goes to the log.
+
+        server: whose error it is, put in front where the message does not say so.
+        """
         _log.info("what led to the next error", exc_info=error)
         problems = error.problems if isinstance(error, ConfigError) else ()
         for problem in problems:
             self.output.error(problem)
         if not problems or error.message not in problems:
-            self.output.error(error.message, hint=error.hint)
+            prefix = "" if server in error.message else f"server {server}: "
+            self.output.error(prefix + error.message, hint=error.hint)
 
     def require_no_conflicts(self) -> None:
         """ConfigError when directories of different servers collide."""

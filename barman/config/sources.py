@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         """Return the message with its place in front."""
-        return f"{place(self.file, self.line)}: {self.text}"
+        return f"{place(self.file, self.line)}: {self.text}" if self.file else self.text
 
 
 class Sources(NamedTuple):
@@ -72,12 +72,12 @@ def place(file: str, line: int) -> str:
 def find_config_file(explicit: str | None, environ: Mapping[str, str]) -> str:
     """Return the main file: explicit (-c), else $BARMAN_CONFIG_FILE, else the first of the usual ones.
 
-    ConfigError if a named file does not exist or none is found. A named path is taken as it is: no ~.
+    ConfigError if a named file is not there or none is found. A named path is taken as it is: no ~.
     """
     named = explicit or environ.get("BARMAN_CONFIG_FILE")
     if named:
         if not os.path.isfile(named):
-            raise ConfigError(f"configuration file {named} does not exist")
+            raise ConfigError(f"configuration file {named} {_why_not_there(named)}")
         return named
     for candidate in SEARCHED:
         path = os.path.expanduser(candidate)
@@ -86,6 +86,16 @@ def find_config_file(explicit: str | None, environ: Mapping[str, str]) -> str:
     raise ConfigError(
         f"no configuration file found, looked for {', '.join(SEARCHED)}", hint="Name one with -c or BARMAN_CONFIG_FILE."
     )
+
+
+def _why_not_there(path: str) -> str:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "is not a file"
 
 
 class _Reader:

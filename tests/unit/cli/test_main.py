@@ -349,6 +349,14 @@ def test_a_user_that_does_not_exist_is_an_error(desk):
     assert "ERROR: the user 'nobody-of-this-name' of option barman_user does not exist" in result.err
 
 
+def test_what_is_wrong_at_the_start_is_told_once(desk):
+    desk.section("barman", log_file=desk.conf / "log")
+    desk.server("main", archiver="off")
+    result = desk.run("cron")
+    assert result.err.count("logging to standard error") == 1
+    assert "WARNING: server main has neither archiver nor streaming_archiver switched on" in result.err
+
+
 def test_completion_offers_servers_and_all_where_several_are_taken(desk, monkeypatch, capsys):
     desk.server("main")
     monkeypatch.setenv("_BARMAN_COMPLETE", "bash_complete")

@@ -125,6 +125,17 @@ def test_the_trouble_of_one_server_does_not_stop_the_others(servers, several):
     assert (result.code, result.err.splitlines()[-1]) == (1, "ERROR: able is in trouble")
 
 
+def test_an_error_names_the_server_it_belongs_to(servers, several):
+    def act(server):
+        raise BarmanError("cannot connect")
+
+    several(Profile.C, act)
+    assert servers.run("status", "able", "idle").err.splitlines() == [
+        "ERROR: server able: cannot connect",
+        "ERROR: server idle: cannot connect",
+    ]
+
+
 def test_one_server_is_worked_on(servers, single):
     single(Profile.D)
     assert servers.run("status", "able").out == "able\n"

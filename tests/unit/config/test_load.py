@@ -31,6 +31,8 @@ def test_a_named_file_must_exist_and_no_tilde_is_expanded(tmp_path):
         find_config(str(tmp_path / "nosuch"), {})
     with pytest.raises(ConfigError, match="~/x"):
         find_config("~/x", {})
+    with pytest.raises(ConfigError, match="is not a file"):
+        find_config(str(tmp_path), {})
 
 
 def test_the_home_of_the_user_is_searched(tmp_path, monkeypatch):
