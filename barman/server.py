@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from barman.config.settings import GlobalSettings, ServerSettings
     from barman.host.hooks import Event, Hooks
     from barman.host.locks import Locks
+    from barman.postgres.backup_session import BackupSession
     from barman.postgres.connection import Postgres, PostgresStreaming
     from barman.storage.compress.codecs import CustomFilters
     from barman.storage.storage import Storage
@@ -102,6 +103,12 @@ class Server:
     def postgres(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> Postgres:
         """A new connection object for conninfo. ConfigError without one."""
         return self._normal("conninfo", self.settings.conninfo, connect_timeout_s)
+
+    def backup_session(self) -> BackupSession:
+        """A new connection object for a low-level backup by conninfo. ConfigError without one."""
+        from barman.postgres.backup_session import BackupSession
+
+        return BackupSession(self._required("conninfo", self.settings.conninfo))
 
     def primary_postgres(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> Postgres | None:
         """A new connection object for primary_conninfo (backup from a standby), if there is one."""

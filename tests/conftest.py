@@ -17,6 +17,7 @@ from tests.support.installations import Installation, choose, find_installations
 from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
 from tests.support.reference import reference_programs
+from tests.support.sshd import Sshd, is_ssh_possible
 from tests.support.users import give
 
 if TYPE_CHECKING:
@@ -126,6 +127,16 @@ def cluster(clusters: ClusterMaker, installation: Installation) -> Cluster:
 def home(scratch: Path) -> BarmanHome:
     """A barman installation without servers."""
     return BarmanHome(scratch / "barman")
+
+
+@pytest.fixture
+def sshd(scratch: Path) -> Iterator[Sshd]:
+    """A running sshd that lets the unprivileged user in; skips where there is none."""
+    if not is_ssh_possible():
+        pytest.skip("sshd or rsync is not installed")
+    running = Sshd(scratch / "sshd")
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

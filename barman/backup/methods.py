@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from barman.backup.executors.postgres import PostgresExecutor
+from barman.backup.executors.rsync import RsyncExecutor
 from barman.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
 
     from barman.backup.executor import Executor, Job
 
-METHODS: Mapping[str, Callable[[Job], Executor]] = {"postgres": PostgresExecutor}
+METHODS: Mapping[str, Callable[[Job], Executor]] = {
+    "postgres": PostgresExecutor,
+    "rsync": RsyncExecutor,
+    "local-rsync": RsyncExecutor,
+}
 
 
 def executor_for(job: Job) -> Executor:

@@ -91,6 +91,25 @@ def run_shell(
     return _run(call, timeout_s=timeout_s, check=check, death_signal=signal.SIGTERM, stop_signal=signal.SIGTERM)
 
 
+def start(argv: Sequence[str], *, env: Mapping[str, str], stderr: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start a program that runs beside us, and ends with us; ending it before is the caller's.
+
+    It reads nothing, and its output goes nowhere but to stderr, a file. CommandError if it cannot be started.
+    """
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=dict(env),
+            start_new_session=True,
+            preexec_fn=_death_pact(signal.SIGTERM),  # noqa: PLW1509  safe with threads, as in _run
+        )
+    except OSError as error:
+        raise _not_started(argv, error) from error
+
+
 def spawn_detached(argv: Sequence[str], *, env: Mapping[str, str] | None = None, keep_descriptors: bool = False) -> int:
     """Start a program that outlives us, in its own session, and return its pid.
 

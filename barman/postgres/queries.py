@@ -6,7 +6,12 @@ Administration Functions" and "Monitoring", and the release notes of 10 (xlog be
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from barman.postgres.versions import Feature, supports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SETTINGS = (
     "archive_command",
@@ -55,8 +60,28 @@ _WAL_WORDS = {
     "replay": "replay_lsn",
     "redo": "redo_lsn",
 }
-_OLD_BACKUP_WORDS = {"backup_start": "pg_start_backup(text,bool,bool)", "backup_stop": "pg_stop_backup(bool,bool)"}
-_BACKUP_WORDS = {"backup_start": "pg_backup_start(text,bool)", "backup_stop": "pg_backup_stop(bool)"}
+# How a backup is begun and ended, and by the names of which functions their privileges go. Never waiting for WAL to be
+# archived: that can take for ever, and whether it is here is seen by looking. 9.6 knows no other way than waiting.
+_BACKUP_WORDS = {
+    "backup_start": "pg_backup_start(text,bool)",
+    "backup_stop": "pg_backup_stop(bool)",
+    "start_backup": "pg_backup_start(%(label)s, %(fast)s)",
+    "stop_backup": "pg_backup_stop(false)",
+    "stop_exclusive_backup": "pg_backup_stop(false)",
+}
+_BACKUP_WORDS_BEFORE_15 = {
+    "backup_start": "pg_start_backup(text,bool,bool)",
+    "backup_stop": "pg_stop_backup(bool,bool)",
+    "start_backup": "pg_start_backup(%(label)s, %(fast)s, %(exclusive)s)",
+    "stop_backup": "pg_stop_backup(false, false)",
+    "stop_exclusive_backup": "pg_stop_backup(true, false)",
+}
+_BACKUP_WORDS_BEFORE_10 = {
+    **_BACKUP_WORDS_BEFORE_15,
+    "backup_stop": "pg_stop_backup(bool)",
+    "stop_backup": "pg_stop_backup(false)",
+    "stop_exclusive_backup": "pg_stop_backup(true)",
+}
 
 # Before 10 there were no predefined roles: only a superuser sees and may do everything.
 _NO_ROLES = {"monitoring": "false", "checkpoint": "false", "restore_point": "false"}
@@ -141,6 +166,24 @@ SELECT r.pid, r.usename::text AS user, r.application_name, host(r.client_addr) A
  ORDER BY r.sync_state DESC, r.sync_priority, r.backend_start, r.pid
 """
 
+# The time the request was made, and not the one when its checkpoint was over.
+START_BACKUP = "SELECT {start_backup}::text AS lsn, now() AS time"
+
+CHECKPOINT_TIMELINE = "SELECT timeline_id::bigint AS timeline FROM pg_control_checkpoint()"
+
+STOP_BACKUP = """
+SELECT lsn::text AS lsn, labelfile AS label, spcmapfile AS tablespace_map, clock_timestamp() AS time FROM {stop_backup}
+"""
+STOP_EXCLUSIVE_BACKUP = """
+SELECT lsn::text AS lsn, labelfile AS label, spcmapfile AS tablespace_map, clock_timestamp() AS time
+  FROM {stop_exclusive_backup}
+"""
+
+# A backup holds its session open without a word for hours.
+KEEP_IDLE_SESSION = "SELECT set_config('idle_session_timeout', '0', false)"
+
+ANYTHING = "SELECT 1 AS one"
+
 SERVER_TIME = "SELECT clock_timestamp() AS server_time"
 
 # Dates in the form the driver reads, functions from nowhere but pg_catalog, and no surprise from a role's own settings.
@@ -153,7 +196,13 @@ SELECT set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', fals
 def for_version(template: str, version_num: int) -> str:
     """Return the query as a server of this version understands it."""
     words = dict(_WAL_WORDS if supports(version_num, Feature.WAL_WORDING) else _OLD_WAL_WORDS)
-    words.update(_BACKUP_WORDS if supports(version_num, Feature.BACKUP_WORDING) else _OLD_BACKUP_WORDS)
+    words.update(_backup_words(version_num))
     words.update(_ROLES if supports(version_num, Feature.PREDEFINED_ROLES) else _NO_ROLES)
     words.update(_CHECKPOINT_ROLE if supports(version_num, Feature.CHECKPOINT_ROLE) else {})
     return template.format(**words)
+
+
+def _backup_words(version_num: int) -> Mapping[str, str]:
+    if supports(version_num, Feature.BACKUP_WORDING):
+        return _BACKUP_WORDS
+    return _BACKUP_WORDS_BEFORE_15 if supports(version_num, Feature.WAL_WORDING) else _BACKUP_WORDS_BEFORE_10

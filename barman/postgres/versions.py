@@ -34,6 +34,7 @@ class Feature(Enum):
     CHECKPOINT_ROLE = auto()
     ARCHIVE_LIBRARY = auto()
     EXCLUSIVE_BACKUP = auto()
+    IDLE_SESSION_TIMEOUT = auto()
     INCREMENTAL_BACKUP = auto()
     COMBINE_LINK = auto()
 
@@ -52,6 +53,7 @@ _RANGES: Mapping[Feature, tuple[int, int | None]] = {
     Feature.CHECKPOINT_ROLE: (150000, None),
     Feature.ARCHIVE_LIBRARY: (150000, None),
     Feature.EXCLUSIVE_BACKUP: (0, 150000),
+    Feature.IDLE_SESSION_TIMEOUT: (140000, None),
     Feature.INCREMENTAL_BACKUP: (170000, None),
     Feature.COMBINE_LINK: (180000, None),
 }

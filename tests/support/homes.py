@@ -89,6 +89,13 @@ class BarmanHome:
         cluster.archive_with(server.archive_command())
         return server
 
+    def copying(
+        self, cluster: Cluster, name: str = "main", *, ssh: str | None = None, **options: object
+    ) -> BarmanServer:
+        """Add a server that is backed up by copying its files, and streams WAL; ssh: over this command (rsync)."""
+        method = {"backup_method": "local-rsync"} if ssh is None else {"backup_method": "rsync", "ssh_command": ssh}
+        return self.streaming(cluster, name, **{**method, **options})
+
     # -- running
 
     def environment(self, **extra: str) -> dict[str, str]:

@@ -144,13 +144,16 @@ def command(
     def back_up(server: Server) -> None:
         from barman.backup.prepare import require_valid
         from barman.backup.run import run_backup
-        from barman.catalog.record import record_to_json
+        from barman.catalog.record import BackupType, record_to_json
+        from barman.manifest.generate import generate_manifest
 
         require_valid(server, request)
         _require_checks(server, check_timeout)
         record = run_backup(server, request, app.output).record
         for key, value in record_to_json(record).items():
             app.output.result(key, value)
+        if request.overrides.applied_to(server.settings).autogenerate_manifest and record.type is BackupType.RSYNC:
+            generate_manifest(server, record, app.output)
 
     app.each(server_names, Profile.A, back_up)
 

@@ -1,0 +1,299 @@
+"""Bringing the files of a cluster over with rsync: listed once, then copied by several workers at a time."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.backup.copy_plan import Known, Portion, TreePlan, Way, plan_tree, portions_of
+from barman.errors import CommandError
+from barman.host import clock, rsync, runner
+from barman.host.files import make_directories, naming, remove_tree
+from barman.human import pretty_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from barman.backup.copy_stats import CopyTimes
+    from barman.backup.source_tree import Tree
+    from barman.backup.workers import Workers
+    from barman.config.settings import ServerSettings
+    from barman.host.rsync import Entry
+    from barman.progress import Bar, Reporter
+
+    # What a worker reaches the source by: the command line of its remote shell, None for this host.
+    Lane = str | None
+
+_log = logging.getLogger(__name__)
+
+# How often files that change while they are read are read once more.
+_ROUNDS = 5
+_LOG_EVERY_S = 60.0
+_PRIVATE = 0o700
+_SCRATCH = ".copying"
+# What a shell says of a program that is not there.
+_NOT_FOUND = 127
+
+
+class Previous(NamedTuple):
+    """The backup whose files may serve again. links: as they are, or copied. horizon: copy_plan.safe_horizon."""
+
+    directory: Path
+    links: bool
+    horizon: int
+
+
+class Copier:
+    """Copies into one backup's directory; every step may be repeated, and none writes into a file that is there."""
+
+    def __init__(
+        self,
+        workers: Workers[Lane],
+        directory: Path,
+        *,
+        host: str,
+        environment: Mapping[str, str],
+        settings: ServerSettings,
+        previous: Previous | None,
+        times: CopyTimes,
+        reporter: Reporter,
+    ) -> None:
+        """directory: of the backup. host: the source's name for messages. environment: for the programs."""
+        self._workers = workers
+        self._directory = directory
+        self._scratch = directory / _SCRATCH
+        self._host = host
+        self._environment = {**environment, "LC_ALL": "C", "TZ": "UTC"}
+        self._settings = settings
+        self._previous = previous
+        self._times = times
+        self._reporter = reporter
+        self._bar: Bar | None = None
+        self._done = 0
+        self._log_at = clock.monotonic() + _LOG_EVERY_S
+
+    def copy(self, trees: Sequence[Tree], *, lanes: int) -> None:
+        """Copy trees, without the control file. CommandError naming the file or program that failed; OSError."""
+        self._prepare(trees)
+        plans = self._plan(trees)
+        total = sum(plan.bytes for plan in plans)
+        with self._reporter.bar("Copying", total=total, unit="bytes") as self._bar:
+            self._workers.work_off([partial(self._lay_out, plan) for plan in plans])
+            ways = (Way.COMPARE, Way.FETCH) if self._links else (Way.REUSE, Way.COMPARE, Way.FETCH)
+            portions = portions_of(plans, workers=lanes, ways=ways)
+            self._workers.work_off([partial(self._copy_portion, len(portions), lanes, it) for it in portions])
+        self._bar = None
+
+    def copy_file(self, path: str, part: str, *, label: str) -> None:
+        """Copy one file of the source, if it is there, into a part of the backup ("data/global")."""
+        directory, name = os.path.split(path)
+
+        def task(lane: Lane) -> None:
+            began = clock.monotonic()
+            source = rsync.Source(directory, lane)
+            target = os.fspath(self._directory / part)
+            self._insist(rsync.copy_argv(source, target, scratch=os.fspath(self._scratch)), [name], target)
+            self._times.copied(label, (began, clock.monotonic()))
+
+        self._workers.work_off([task])
+
+    def finish(self) -> None:
+        """Take away what was needed for copying only."""
+        remove_tree(self._scratch)
+
+    def tick(self) -> None:
+        """Tell the log from time to time how far it is. To be called about once a second."""
+        if self._bar is not None and clock.monotonic() >= self._log_at:
+            _log.info("copied %s from %s so far", pretty_size(self._done), self._host)
+            self._log_at = clock.monotonic() + _LOG_EVERY_S
+
+    @property
+    def _links(self) -> bool:
+        return self._previous is not None and self._previous.links
+
+    def _prepare(self, trees: Sequence[Tree]) -> None:
+        for part in (*(tree.part for tree in trees), _SCRATCH):
+            directory = self._directory / part
+            remove_tree(directory)
+            make_directories(directory)
+            directory.chmod(_PRIVATE)
+
+    def _plan(self, trees: Sequence[Tree]) -> list[TreePlan]:
+        plans: dict[str, TreePlan] = {}
+
+        def analyse(tree: Tree, lane: Lane) -> None:
+            began = clock.monotonic()
+            listing = self._list(tree, lane)
+            horizon = None if self._previous is None else self._previous.horizon
+            plans[tree.part] = plan_tree(tree, listing, known=partial(self._known, tree), horizon=horizon)
+            self._times.analysed(tree.label, (began, clock.monotonic()))
+
+        self._workers.work_off([partial(analyse, tree) for tree in trees])
+        return [plans[tree.part] for tree in trees]
+
+    def _list(self, tree: Tree, lane: Lane) -> list[Entry]:
+        found: list[Entry] = []
+        complaints = rsync.Complaints()
+
+        def take(line: str) -> None:
+            entry = rsync.parse_entry(line)
+            if entry is None:
+                complaints.take(line)
+            else:
+                found.append(entry)
+
+        argv = rsync.list_argv(rsync.Source(tree.directory, lane), tree.filters)
+        done = self._run(argv, take)
+        if not complaints.is_harmless(done.status):
+            raise self._failed(done.status, complaints, argv)
+        for path in complaints.dangling:
+            self._reporter.warning(f"{path} on {self._host} is a link that leads nowhere; it is not in the backup")
+        return found
+
+    def _known(self, tree: Tree, name: str) -> Known | None:
+        """Return the file as the previous backup has it, if it has it."""
+        if self._previous is None:
+            return None
+        try:
+            status = os.lstat(self._previous.directory / tree.part / name)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Known(status.st_size, status.st_mtime_ns // 1_000_000_000, stat.S_IMODE(status.st_mode))
+
+    def _lay_out(self, plan: TreePlan, _lane: Lane) -> None:
+        """Make the directories, and the links to files of the previous backup."""
+        root = os.fspath(self._directory / plan.tree.part)
+        for entry in sorted(plan.directories):
+            path = os.path.join(root, entry.name)
+            with naming(path):
+                os.makedirs(path, exist_ok=True)
+                os.chmod(path, entry.mode | stat.S_IRWXU)
+        if self._previous is None or not self._links:
+            return
+        began = clock.monotonic()
+        previous = os.fspath(self._previous.directory / plan.tree.part)
+        unlinkable = []
+        for entry in plan.reused:
+            self._workers.check()
+            try:
+                os.link(os.path.join(previous, entry.name), os.path.join(root, entry.name))
+            except OSError as error:
+                # A file has as many names as its file system can count.
+                if error.errno != errno.EMLINK:
+                    raise
+                unlinkable.append(entry)
+            else:
+                self._advance(entry.size)
+        if unlinkable:
+            self._copy_portion(1, 1, Portion(plan.tree, Way.REUSE, tuple(unlinkable)), None)
+        if plan.reused:
+            self._times.copied(plan.tree.label, (began, clock.monotonic()))
+
+    def _copy_portion(self, portions: int, lanes: int, portion: Portion, lane: Lane) -> None:
+        began = clock.monotonic()
+        tree, way = portion.tree, portion.way
+        target = os.fspath(self._directory / tree.part)
+        previous = None if self._previous is None else os.fspath(self._previous.directory / tree.part)
+        source = rsync.Source(tree.directory, lane)
+        if way is Way.REUSE and previous is not None:
+            source = rsync.Source(previous, None)
+        argv = rsync.copy_argv(
+            source,
+            target,
+            scratch=os.fspath(self._scratch),
+            basis=None if way is Way.REUSE else previous,
+            compare=way is Way.COMPARE,
+            link=way is Way.COMPARE and self._links,
+            bandwidth_kib_s=self._bandwidth(tree, min(lanes, portions)),
+            compress=self._settings.network_compression and source.shell is not None,
+        )
+        self._insist(argv, [entry.name for entry in portion.entries], target)
+        self._times.copied(tree.label, (began, clock.monotonic()))
+
+    def _bandwidth(self, tree: Tree, sharers: int) -> int | None:
+        """Return what this copy may use of the limits, which are for all workers together."""
+        limits = (self._settings.bandwidth_limit, self._settings.tablespace_bandwidth_limit.get(tree.label))
+        known = [limit for limit in limits if limit]
+        return max(1, min(known) // sharers) if known else None
+
+    def _insist(self, argv: list[str], names: Sequence[str], target: str) -> None:
+        """Copy files, as often again as the settings allow."""
+        left = self._settings.basebackup_retry_times
+        while True:
+            try:
+                self._copy_names(argv, names, target)
+            except CommandError as error:
+                if left <= 0:
+                    raise
+                pause_s = self._settings.basebackup_retry_sleep
+                self._reporter.warning(f"{error.message}; trying again in {pause_s} seconds ({left} more)")
+                left -= 1
+                self._workers.pause(pause_s)
+                _unlink_shared(target, names)
+            else:
+                return
+
+    def _copy_names(self, argv: list[str], names: Sequence[str], target: str) -> None:
+        for number in range(_ROUNDS):
+            complaints = rsync.Complaints()
+            take = partial(self._take, complaints)
+            # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
+            done = self._run(argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], take, names)
+            if complaints.is_harmless(done.status):
+                return
+            if not complaints.is_worth_repeating(done.status):
+                break
+            _unlink_shared(target, names)
+        raise self._failed(done.status, complaints, argv)
+
+    def _take(self, complaints: rsync.Complaints, line: str) -> None:
+        size = rsync.parse_copied(line)
+        if size is None:
+            complaints.take(line)
+        else:
+            self._advance(size)
+
+    def _advance(self, size: int) -> None:
+        self._done += size
+        if self._bar is not None:
+            self._bar.advance(size)
+
+    def _run(
+        self, argv: list[str], on_line: Callable[[str], None], names: Sequence[str] | None = None
+    ) -> runner.Completed:
+        _log.debug("running %s", argv)
+        return runner.run(
+            argv,
+            timeout_s=None,
+            env=self._environment,
+            input=None if names is None else b"".join(os.fsencode(name) + b"\0" for name in names),
+            check=False,
+            on_line=on_line,
+            on_tick=self._workers.check,
+        )
+
+    def _failed(self, status: int, complaints: rsync.Complaints, argv: Sequence[str]) -> CommandError:
+        hint = None
+        if status == _NOT_FOUND:
+            hint = "Is rsync installed there?"
+        return CommandError(
+            f"cannot copy from {self._host}: {complaints.reason(status)}", argv=argv, status=status, hint=hint
+        )
+
+
+def _unlink_shared(target: str, names: Sequence[str]) -> None:
+    """Remove what a failed attempt has linked to an earlier backup: a link shares its times and modes."""
+    for name in names:
+        path = os.path.join(target, name)
+        try:
+            if os.lstat(path).st_nlink > 1:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue

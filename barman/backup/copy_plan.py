@@ -1,0 +1,133 @@
+"""What of a listed directory has to be brought over, and in which portions. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from barman.backup.source_tree import Tree
+    from barman.host.rsync import Entry
+
+# rsync lists whole seconds; and a file system's clock is read a little before the server's, and ticks in steps.
+_MARGIN_S = 2
+_PORTIONS_PER_WORKER = 8
+_LEAST_BYTES = 32 << 20
+_MOST_BYTES = 10 << 30
+_MOST_FILES = 5000
+
+
+class Known(NamedTuple):
+    """A file as the previous backup has it. mtime: whole seconds."""
+
+    size: int
+    mtime: int
+    mode: int
+
+
+class Way(Enum):
+    """How a portion of files gets into the backup."""
+
+    REUSE = "reuse"  # equal to the previous backup's: from there
+    COMPARE = "compare"  # looks equal, and may not be: contents are compared
+    FETCH = "fetch"
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlan:
+    """One directory's content, sorted by what is to be done with it."""
+
+    tree: Tree
+    directories: tuple[Entry, ...]
+    reused: tuple[Entry, ...]
+    compared: tuple[Entry, ...]
+    fetched: tuple[Entry, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files."""
+        return sum(entry.size for entries in (self.reused, self.compared, self.fetched) for entry in entries)
+
+
+class Portion(NamedTuple):
+    """Files that one rsync brings over."""
+
+    tree: Tree
+    way: Way
+    entries: tuple[Entry, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Their size."""
+        return sum(entry.size for entry in self.entries)
+
+
+def safe_horizon(begin_time: datetime) -> int:
+    """Return the second from which on a file may have changed without its time telling so, since a backup begun then.
+
+    A file last changed before has the content the backup found, if size and time are those the backup has.
+    """
+    return int(begin_time.timestamp()) - _MARGIN_S
+
+
+def plan_tree(
+    tree: Tree, listing: Iterable[Entry], *, known: Callable[[str], Known | None], horizon: int | None
+) -> TreePlan:
+    """Return what to do with each file of a listing.
+
+    known: asked for each file by name, relative to tree. horizon: of the backup known is about; None: there is none.
+    """
+    directories, reused, compared, fetched = [], [], [], []
+    for entry in listing:
+        if entry.is_directory:
+            directories.append(entry)
+            continue
+        there = None if horizon is None else known(entry.name)
+        if there is None or horizon is None or there[:2] != (entry.size, entry.mtime):
+            fetched.append(entry)
+        elif entry.mtime >= horizon or there.mode != entry.mode:
+            compared.append(entry)
+        else:
+            reused.append(entry)
+    return TreePlan(tree, tuple(directories), tuple(reused), tuple(compared), tuple(fetched))
+
+
+def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way]) -> list[Portion]:
+    """Return the files that go these ways in portions, those with the largest files first.
+
+    For one worker a portion is all there is of a directory. For several, portions are small enough that all workers
+    are busy until nearly the end, and large enough that starting rsync does not count.
+    """
+    piles = [
+        (plan.tree, way, entries)
+        for plan in plans
+        for way in ways
+        if (entries := {Way.REUSE: plan.reused, Way.COMPARE: plan.compared, Way.FETCH: plan.fetched}[way])
+    ]
+    if workers <= 1:
+        return [Portion(tree, way, tuple(entries)) for tree, way, entries in piles]
+    total = sum(entry.size for _, _, entries in piles for entry in entries)
+    most = min(max(total // (workers * _PORTIONS_PER_WORKER), _LEAST_BYTES), _MOST_BYTES)
+    found = [
+        Portion(tree, way, tuple(portion)) for tree, way, entries in piles for portion in _cut(entries, most, workers)
+    ]
+    return sorted(found, key=lambda portion: portion.bytes, reverse=True)
+
+
+def _cut(entries: Sequence[Entry], most_bytes: int, workers: int) -> Iterable[list[Entry]]:
+    """Yield portions of no more than most_bytes, unless a single file has more."""
+    most_files = min(_MOST_FILES, max(1, -(-len(entries) // workers)))
+    portion: list[Entry] = []
+    size = 0
+    for entry in sorted(entries, key=lambda entry: entry.size, reverse=True):
+        if portion and (size + entry.size > most_bytes or len(portion) >= most_files):
+            yield portion
+            portion, size = [], 0
+        portion.append(entry)
+        size += entry.size
+    if portion:
+        yield portion

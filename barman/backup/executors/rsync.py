@@ -1,0 +1,279 @@
+"""Base backups by copying files between the begin and the end of a low-level backup (rsync and local-rsync)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import struct
+import tempfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from barman.backup.copier import Copier, Previous
+from barman.backup.copy_plan import safe_horizon
+from barman.backup.copy_stats import CopyTimes
+from barman.backup.durable import make_tree_durable
+from barman.backup.label import read_label
+from barman.backup.positions import begin_at, end_at
+from barman.backup.source_tree import CONTROL_FILE, files_outside, trees_of
+from barman.backup.workers import Workers
+from barman.catalog import selection
+from barman.errors import BarmanError, CatalogError, CommandError, ConfigError, LockBusy, Refused
+from barman.host import clock, rsync, runner
+from barman.host.files import write_durably
+from barman.host.ssh import RemoteShell, open_sessions, parse_ssh_command
+from barman.postgres.backup_label import parse_backup_label
+from barman.postgres.lsn import parse_lsn
+from barman.postgres.versions import Feature, major_version, supports, version_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from barman.backup.copier import Lane
+    from barman.backup.executor import Job
+    from barman.catalog.record import BackupRecord
+    from barman.postgres.backup_session import BackupSession
+
+_log = logging.getLogger(__name__)
+
+_QUICK_S = 60.0
+
+
+class RsyncExecutor:
+    """A copy of the cluster's files while PostgreSQL keeps the WAL that makes them consistent."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._server = job.server
+        self._settings = job.settings
+        self._shell = _remote_shell(job)
+        self._host = "this host" if self._shell is None else self._shell.name
+        self._exclusive = "exclusive_backup" in job.settings.backup_options
+        self._session: BackupSession | None = None
+        self._has_begun = False
+        self._keep_alive_at = 0.0
+        self.mode = "rsync-exclusive" if self._exclusive else "rsync-concurrent"
+
+    def describe(self) -> str:
+        """Say how it copies."""
+        jobs = self._settings.parallel_jobs
+        how = "local rsync" if self._shell is None else "rsync over SSH"
+        return how if jobs <= 1 else f"{how} ({jobs} jobs)"
+
+    def require_possible(self) -> None:
+        """Raise unless the server's files can be reached, are those of the server we talk to, and fit the settings."""
+        facts = self._job.facts
+        if self._exclusive and not supports(facts.version_num, Feature.EXCLUSIVE_BACKUP):
+            raise Refused(
+                f"exclusive backups are not possible with PostgreSQL {version_text(facts.version_num)}",
+                hint="Set backup_options = concurrent_backup.",
+            )
+        if self._exclusive and facts.in_recovery:
+            raise Refused(f"server {self._server.name} is a standby: exclusive backups can be taken of primaries only")
+        if facts.data_directory is None:
+            raise Refused(
+                f"the role of conninfo may not see where the data directory of server {self._server.name} is",
+                hint="Grant it pg_read_all_settings.",
+            )
+        found = self._system_identifier(facts.data_directory)
+        if found is not None and found != facts.system_identifier:
+            raise Refused(
+                f"{facts.data_directory} on {self._host} is of another cluster than conninfo leads to "
+                f"(system identifiers {found} and {facts.system_identifier})"
+            )
+
+    def start(self, record: BackupRecord) -> BackupRecord:
+        """Begin the backup, which stays begun as long as the session lasts."""
+        self._job.action = "issuing start backup command"
+        session = self._session = self._server.backup_session()
+        session.connect()
+        label = f"Barman backup {self._server.name} {record.backup_id}"
+        self._has_begun = True
+        begin = session.start(label, fast=self._settings.immediate_checkpoint, exclusive=self._exclusive)
+        self._keep_alive_at = clock.monotonic() + self._settings.keepalive_interval
+        # A tablespace made since the facts were asked is in no WAL that will be replayed.
+        tablespaces = tuple(found for found in session.facts().tablespaces if found.location.startswith("/"))
+        record = replace(record, begin_time=begin.time, tablespaces=tablespaces or None)
+        return begin_at(record, parse_lsn(begin.lsn), begin.timeline)
+
+    def copy(self, record: BackupRecord) -> BackupRecord:
+        """Copy everything, the control file last."""
+        self._job.action = "copying files"
+        pgdata = record.pgdata or ""
+        jobs = max(1, self._settings.parallel_jobs)
+        times, began = CopyTimes(), clock.monotonic()
+        with self._previous(record) as previous, self._lanes(jobs) as lanes:
+            copier: Copier
+            workers: Workers[Lane] = Workers(lanes, on_tick=lambda: self._tick(copier))
+            copier = Copier(
+                workers,
+                self._server.paths.backup_dir(record.backup_id),
+                host=self._host,
+                environment=self._server.environment(),
+                settings=self._settings,
+                previous=previous,
+                times=times,
+                reporter=self._job.reporter,
+            )
+            in_place = tuple(found for found in self._job.facts.tablespaces if not found.location.startswith("/"))
+            tablespaces = (*(record.tablespaces or ()), *in_place)
+            trees = trees_of(pgdata, tablespaces, record.version or 0, exclusive=self._exclusive)
+            copier.copy(trees, lanes=jobs)
+            self._copy_outside(copier, record, pgdata)
+            copier.copy_file(f"{pgdata}/{CONTROL_FILE}", "data/global", label="pg_control")
+            copier.finish()
+        self._require_whole(record)
+        return replace(record, copy_stats=times.stats(total_s=clock.monotonic() - began, workers=jobs))
+
+    def stop(self, record: BackupRecord) -> BackupRecord:
+        """End the backup and write its label."""
+        self._job.action = "issuing stop of the backup"
+        self._job.reporter.info("Asking PostgreSQL server to finalize the backup.")
+        session = self._required_session()
+        end = session.stop(exclusive=self._exclusive)
+        self._has_begun = False
+        session.close()
+        self._job.action = "writing backup label"
+        data = self._server.paths.data_dir(record.backup_id)
+        if end.label is not None:
+            write_durably(data / "backup_label", os.fsencode(end.label), mode=0o600)
+        if end.tablespace_map is not None:
+            write_durably(data / "tablespace_map", os.fsencode(end.tablespace_map), mode=0o600)
+        text = read_label(data)
+        label = parse_backup_label(text)
+        record = begin_at(replace(record, backup_label=text), parse_lsn(label.start_lsn), label.timeline)
+        return end_at(replace(record, end_time=end.time), parse_lsn(end.lsn), label.timeline)
+
+    def make_durable(self, record: BackupRecord) -> BackupRecord:
+        """Flush the copy."""
+        self._job.action = "flushing the backup to disk"
+        return make_tree_durable(record, self._server.paths.backup_dir(record.backup_id), self._job.reporter)
+
+    def abort(self) -> None:
+        """End the backup on the server: a concurrent one ends with its session, an exclusive one must be told."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        begun, self._has_begun = self._has_begun, False
+        try:
+            if begun and self._exclusive:
+                # Over a new connection: the old one may be what failed.
+                session.close()
+                with self._server.backup_session() as other:
+                    other.stop(exclusive=True)
+        except BarmanError as error:
+            _log.warning("the exclusive backup of server %s cannot be ended: %s", self._server.name, error)
+        finally:
+            session.close()
+
+    def _tick(self, copier: Copier) -> None:
+        """Look after the session while files are copied; ConnectionFailed when it is lost, and the backup with it."""
+        session, interval_s = self._required_session(), self._settings.keepalive_interval
+        session.require_alive()
+        if interval_s and clock.monotonic() >= self._keep_alive_at:
+            session.keep_alive()
+            self._keep_alive_at = clock.monotonic() + interval_s
+        copier.tick()
+
+    def _required_session(self) -> BackupSession:
+        if self._session is None:
+            raise CatalogError("the backup was not begun")
+        return self._session
+
+    @contextlib.contextmanager
+    def _lanes(self, count: int) -> Iterator[Sequence[Lane]]:
+        if self._shell is None:
+            yield [None] * count
+            return
+        settings = self._settings
+        with open_sessions(
+            self._shell,
+            count,
+            env=self._server.environment(),
+            batch=max(1, settings.parallel_jobs_start_batch_size),
+            period_s=settings.parallel_jobs_start_batch_period,
+        ) as shells:
+            yield shells
+
+    @contextlib.contextmanager
+    def _previous(self, record: BackupRecord) -> Iterator[Previous | None]:
+        """Yield the backup whose files may serve again, which cannot be deleted meanwhile."""
+        reuse = self._settings.reuse_backup
+        found = None
+        if reuse in ("link", "copy"):
+            found = selection.previous_backup(self._server.backups.load(), record.backup_id)
+        if found is None or not _is_usable(found, record) or found.begin_time is None:
+            yield None
+            return
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._server.locks.backup_id(found.backup_id).shared())
+            except LockBusy as error:
+                self._job.reporter.warning(f"no files of backup {found.backup_id} are used again: {error.message}")
+                yield None
+                return
+            directory = self._server.paths.backup_dir(found.backup_id)
+            yield Previous(directory, reuse == "link", safe_horizon(found.begin_time))
+
+    def _copy_outside(self, copier: Copier, record: BackupRecord, pgdata: str) -> None:
+        """Copy the configuration files that lie elsewhere, to where they are looked for without that configuration."""
+        files = {"config_file": record.config_file, "hba_file": record.hba_file, "ident_file": record.ident_file}
+        for label, path in files_outside(pgdata, files).items():
+            copier.copy_file(path, "data", label=label)
+            if label != "ident_file" and not (self._data(record) / os.path.basename(path)).is_file():
+                raise CommandError(f"cannot copy from {self._host}: there is no {path}")
+
+    def _require_whole(self, record: BackupRecord) -> None:
+        """CatalogError unless what no cluster is without has been copied."""
+        for name in ("PG_VERSION", CONTROL_FILE):
+            path = self._data(record) / name
+            if not path.is_file():
+                raise CatalogError(f"{record.pgdata} on {self._host} is no data directory: it has no {name}")
+
+    def _data(self, record: BackupRecord) -> Path:
+        return self._server.paths.data_dir(record.backup_id)
+
+    def _system_identifier(self, pgdata: str) -> str | None:
+        """Return the identifier in the control file, the first thing that is copied; CommandError if it cannot be."""
+        shell = None if self._shell is None else self._shell.text()
+        with tempfile.TemporaryDirectory(prefix="barman-") as scratch:
+            directory, name = os.path.split(f"{pgdata}/{CONTROL_FILE}")
+            argv = rsync.copy_argv(rsync.Source(directory, shell), scratch, scratch=scratch)
+            complaints = rsync.Complaints()
+            done = runner.run(
+                argv,
+                timeout_s=_QUICK_S,
+                env={**self._server.environment(), "LC_ALL": "C"},
+                input=os.fsencode(name) + b"\0",
+                check=False,
+                on_line=lambda line: None if rsync.parse_copied(line) is not None else complaints.take(line),
+            )
+            if not complaints.is_harmless(done.status):
+                raise CommandError(f"cannot copy from {self._host}: {complaints.reason(done.status)}", argv=argv)
+            try:
+                with open(os.path.join(scratch, name), "rb") as file:
+                    return str(struct.unpack("=Q", file.read(8))[0])
+            except OSError as error:
+                raise CommandError(f"cannot copy from {self._host}: there is no {pgdata}/{CONTROL_FILE}") from error
+
+
+def _remote_shell(job: Job) -> RemoteShell | None:
+    """Return how the cluster's host is reached; None: it is this one."""
+    settings = job.settings
+    if settings.backup_method == "local-rsync":
+        return None
+    if settings.ssh_command is None:
+        raise ConfigError(f"server {job.server.name}: backup_method = rsync needs an ssh_command")
+    return parse_ssh_command(settings.ssh_command)
+
+
+def _is_usable(found: BackupRecord, record: BackupRecord) -> bool:
+    """Whether files of an earlier backup can be those of this one: plain files of the same cluster and version."""
+    return (
+        found.mode is not None
+        and found.mode.startswith("rsync")
+        and found.systemid == record.systemid
+        and major_version(found.version or 0) == major_version(record.version or 0)
+    )

@@ -1,0 +1,195 @@
+"""Calling rsync: command lines, what it prints, and what it complains about. Pure.
+
+Source of options, exit codes and formats: rsync(1) and rsync's sources of messages, 3.1 to 3.5.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PARTIAL_TRANSFER = 23
+VANISHED = 24
+
+# What every line about a file begins with; everything else rsync says is a message.
+_MARK = "=="
+_LISTED = re.compile(r"==(.)(.)\S* ([rwxsStT-]{9}) (\d+) (\d{4})/(\d\d)/(\d\d)-(\d\d):(\d\d):(\d\d) (.*)", re.DOTALL)
+_ESCAPED = re.compile(rb"\\#([0-7]{3})")
+_WILD = re.compile(r"[*?\[]")
+
+# A file that was there a moment ago. The server may remove any file at any time.
+_GONE = re.compile(r'file has vanished: |.*link_stat ".*" failed: No such file or directory|directory has vanished: ')
+# A file that became shorter while it was read, or changed between being compared and being read: tried again.
+_CHANGED = re.compile(
+    r"(?:rsync: )?(?:\[\w+\] )?read errors mapping|(?:WARNING|ERROR): .* failed verification -- update"
+)
+_NO_REFERENT = re.compile(r"symlink has no referent: ")
+# What says nothing by itself.
+_NOISE = re.compile(
+    r"rsync (?:error|warning): |rsync: (?:\[\w+\] )?connection unexpectedly closed|IO error encountered"
+    r"|skipping non-regular file|created directory|Warning: |\s*$"
+)
+
+
+class Entry(NamedTuple):
+    """A file or directory as rsync lists it. name: relative to what was listed, "." that itself. mtime: whole seconds.
+
+    size: 0 for directories.
+    """
+
+    name: str
+    size: int
+    mtime: int
+    mode: int
+    is_directory: bool
+
+
+class Source(NamedTuple):
+    """A directory to read from. shell: the remote shell's command line; None: it is on this host."""
+
+    directory: str
+    shell: str | None
+
+    @property
+    def location(self) -> str:
+        """The directory as rsync wants it; the host stands in the shell's command line."""
+        return f"{'' if self.shell is None else ':'}{self.directory}"
+
+    @property
+    def options(self) -> list[str]:
+        """What makes rsync go there; names travel beside the command line, not on it."""
+        return [] if self.shell is None else ["--secluded-args", f"--rsh={self.shell}"]
+
+
+def list_argv(source: Source, filters: Sequence[str]) -> list[str]:
+    """Return the command that lists source with all below it, links followed, as parse_entry reads it.
+
+    filters: --include= and --exclude= options. To be run in the zone UTC.
+    """
+    # Nothing is there, and with --dry-run nothing will be: so everything counts as new, and is listed.
+    nowhere = "/nonexistent/barman/"
+    form = f"--out-format={_MARK}%i %B %l %M %n"
+    options = ["--dry-run", "--recursive", "--copy-links", "--perms", "--times", "--8-bit-output", form]
+    return ["rsync", *options, *source.options, *filters, f"{source.location}/", nowhere]
+
+
+def copy_argv(
+    source: Source,
+    target: str,
+    *,
+    scratch: str,
+    basis: str | None = None,
+    compare: bool = False,
+    link: bool = False,
+    bandwidth_kib_s: int | None = None,
+    compress: bool = False,
+) -> list[str]:
+    """Return the command that copies the files named on its standard input, each ended by a zero byte.
+
+    Every file is written under another name in scratch, a directory of the same file system, and takes its place when
+    it is whole: a file that is there is never written into. basis: a directory with older versions of the files, of
+    which only what changed is transferred. compare: do not trust equal sizes and times, compare contents. link: where
+    a file is equal to that in basis make it a link to that.
+    """
+    options = ["--copy-links", "--perms", "--times", "--ignore-missing-args", "--no-implied-dirs"]
+    options += ["--from0", "--files-from=-", f"--temp-dir={scratch}", f"--out-format={_MARK}%l"]
+    if basis is not None:
+        options += [f"--{'link' if link else 'copy'}-dest={basis}", *(["--checksum"] if compare else [])]
+    if bandwidth_kib_s:
+        options.append(f"--bwlimit={bandwidth_kib_s}")
+    if compress:
+        options.append("--compress")
+    return ["rsync", *options, *source.options, f"{source.location}/", f"{target}/"]
+
+
+def pattern_of(path: str) -> str:
+    """Return path as a filter pattern that matches nothing else."""
+    return re.sub(r"([*?\[\\])", r"\\\1", path) if _WILD.search(path) else path
+
+
+def parse_entry(line: str) -> Entry | None:
+    """Return the entry in a line of list_argv's output; None if the line is something else."""
+    match = _LISTED.fullmatch(line)
+    if match is None:
+        return None
+    kind, bits, size, name = match[2], match[3], int(match[4]), match[11]
+    is_directory = kind == "d"
+    year, month, day, hour, minute, second = (int(match[number]) for number in range(5, 11))
+    moment = int(datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp())
+    return Entry(
+        _unescape(name).rstrip("/") if is_directory else _unescape(name),
+        0 if is_directory else size,
+        moment,
+        _mode(bits),
+        is_directory,
+    )
+
+
+def parse_copied(line: str) -> int | None:
+    """Return the size of the file a line of copy_argv's output tells of; None if the line is a message."""
+    size = line.removeprefix(_MARK)
+    return int(size) if size != line and size.isdigit() else None
+
+
+class Complaints:
+    """What rsync said on its way, sorted; however much it says, little is kept."""
+
+    def __init__(self) -> None:
+        self.vanished = 0
+        self.changed = 0
+        self.dangling: list[str] = []
+        self._errors: list[str] = []
+        self._noise: list[str] = []
+
+    def take(self, line: str) -> None:
+        """Take a line that tells of no file."""
+        if _GONE.match(line):
+            self.vanished += 1
+        elif _CHANGED.match(line):
+            self.changed += 1
+        elif _NO_REFERENT.match(line):
+            self.dangling.append(line.partition(": ")[2].strip('"'))
+        elif _NOISE.match(line):
+            self._noise = [*self._noise, line][-5:]
+        elif len(self._errors) < 100:
+            self._errors.append(line)
+
+    @property
+    def error(self) -> str | None:
+        """The first thing that is wrong, for a person; None if nothing is."""
+        return self._errors[0].removeprefix("rsync: ") if self._errors else None
+
+    def reason(self, status: int) -> str:
+        """Return why rsync ended with this status, in one line."""
+        said = self.error or next((line for line in self._noise if line.strip()), None)
+        how = f"rsync was ended by signal {-status}" if status < 0 else f"rsync ended with exit status {status}"
+        return how if said is None or status < 0 else f"{said} ({how})"
+
+    def is_harmless(self, status: int) -> bool:
+        """Whether with this status all is copied that still is there."""
+        return status in (0, VANISHED) or (status == PARTIAL_TRANSFER and self.error is None and not self.changed)
+
+    def is_worth_repeating(self, status: int) -> bool:
+        """Whether only files are missing that changed while they were read."""
+        return status == PARTIAL_TRANSFER and self.error is None and bool(self.changed)
+
+
+def _mode(bits: str) -> int:
+    mode = 0
+    for number, letter in enumerate(bits):
+        if letter in "rwxst":
+            mode |= 0o400 >> number
+        if letter in "sStT":
+            mode |= (0o4000, 0o2000, 0o1000)[number // 3]
+    return mode
+
+
+def _unescape(name: str) -> str:
+    if "\\#" not in name:
+        return name
+    raw = name.encode("utf-8", "surrogateescape")
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), raw).decode("utf-8", "surrogateescape")

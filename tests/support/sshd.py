@@ -1,0 +1,95 @@
+"""An sshd of the test's own: on a loopback port, for the unprivileged user, with its own keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.support.processes import run, start, wait_until
+from tests.support.users import give, unprivileged_user
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+_CONFIGURATION = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {directory}/host_key
+AuthorizedKeysFile {directory}/user_key.pub
+PidFile {directory}/sshd.pid
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+StrictModes no
+MaxStartups 100
+AcceptEnv BARMAN_TEST_OWNER
+Subsystem sftp internal-sftp
+"""
+
+
+def is_ssh_possible() -> bool:
+    """Whether sshd and rsync are installed."""
+    return _SSHD is not None and shutil.which("rsync") is not None
+
+
+class Sshd:
+    """A running sshd. Its processes and those it starts are ended with the directory's."""
+
+    def __init__(self, directory: Path) -> None:
+        """directory: a new one, in the scratch directory of the test."""
+        assert _SSHD is not None
+        directory.mkdir()
+        give(directory)
+        self.directory = directory
+        for name in ("host_key", "user_key"):
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        configuration = directory / "sshd_config"
+        configuration.write_text(_CONFIGURATION.format(port=self.port, directory=directory))
+        give(configuration)
+        _allow_login()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        assert _SSHD is not None
+        argv = [_SSHD, "-D", "-e", "-f", str(self.directory / "sshd_config"), "-E", str(self.directory / "sshd.log")]
+        self._process = start(argv)
+        wait_until(self._listens, "sshd listens")
+
+    def close(self) -> None:
+        """End it; connections go on."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        """The pid of the listener."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def command(self) -> str:
+        """The ssh_command that gets there."""
+        known = f"-o UserKnownHostsFile={self.directory}/known_hosts"
+        where = f"{unprivileged_user().pw_name}@127.0.0.1"
+        return f"ssh -F none -p {self.port} -i {self.directory}/user_key {known} {where}"
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def _allow_login() -> None:
+    """An account made without a password is locked, for sshd too, unless it has an impossible one."""
+    if os.geteuid() == 0:
+        subprocess.run(["usermod", "-p", "*", unprivileged_user().pw_name], check=False, capture_output=True)
