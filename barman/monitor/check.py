@@ -6,17 +6,18 @@ The facts are gathered once, all at the same time and within the time limit; the
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from barman.catalog.record import Status
 from barman.errors import BarmanError, LockBusy
 from barman.host import clock
-from barman.monitor import check_items, check_postgres
+from barman.monitor import check_items, check_postgres, check_source
 from barman.monitor.check_facts import CheckFacts, LocalFacts, RemoteFacts, ToolFacts
 from barman.monitor.check_items import CheckItem
 from barman.monitor.local import gather_local
 from barman.monitor.probes import probe_remote, probe_tools
+from barman.monitor.source import probe_source
 from barman.monitor.together import ask_together
 from barman.progress import LogReporter
 
@@ -91,17 +92,34 @@ def _gather(server: Server, limit: float | None) -> tuple[CheckFacts, bool]:
     # The remote probe keeps to the limit by itself and then says what did not answer; give it the time to say so.
     answers = ask_together(questions, None if limit is None else limit + 0.5)
     facts = CheckFacts(now, **answers)  # type: ignore[arg-type]
+    config = server.config
+    if config.is_active and not config.is_passive and check_source.copies_files(server.settings):
+        facts = replace(facts, source=probe_source(server, _pgdata(facts), _left(limit, started)))
     is_complete = answers.keys() == questions.keys() and (limit is None or clock.monotonic() - started < limit)
     if facts.local is None or facts.local.has_archived_wal or not is_complete:
         return facts, is_complete
     if any(record.status is Status.WAITING_FOR_WALS for record in facts.local.records):
         return facts, True
-    left = None if limit is None else limit - (clock.monotonic() - started)
+    left = _left(limit, started)
     wait_s = _WAL_ARRIVES_WITHIN_S if limit is None else limit / 3
     arrival = ask_together({"wal": lambda: _bring_wal(server, facts, wait_s)}, left)
     if "wal" not in arrival:
         return facts, False
-    return CheckFacts(now, facts.local, facts.remote, facts.tools, wal_arrival=arrival["wal"]), True
+    return replace(facts, wal_arrival=arrival["wal"]), True
+
+
+def _left(limit: float | None, started: float) -> float | None:
+    return None if limit is None else limit - (clock.monotonic() - started)
+
+
+def _pgdata(facts: CheckFacts) -> str | None:
+    """Where the data directory is, or was when PostgreSQL could still be asked."""
+    server = _server_facts(facts.remote)
+    if server is not None:
+        return server.data_directory
+    records = facts.local.records if facts.local is not None else ()
+    last = max((record for record in records if record.pgdata), key=lambda record: record.backup_id, default=None)
+    return None if last is None else last.pgdata
 
 
 def _judge(server: Server, facts: CheckFacts) -> Iterator[CheckItem]:
@@ -113,6 +131,8 @@ def _judge(server: Server, facts: CheckFacts) -> Iterator[CheckItem]:
         yield from check_postgres.judge_postgres(settings, remote)
     if local is not None:
         yield from check_items.judge_catalogue(server.config, local, facts.now)
+    if facts.source is not None:
+        yield from check_source.judge_source(settings, facts.source, _server_facts(remote))
     if tools is not None:
         yield from check_postgres.judge_backup_tools(settings, tools, _server_facts(remote))
     yield from check_items.judge_configuration(server.config)

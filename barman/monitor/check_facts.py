@@ -85,10 +85,23 @@ class LocalFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """The host whose files are copied. error: why it, or its data directory, cannot be reached.
+
+    noise: what its shell prints without being asked. has_label: whether a backup_label lies in the data directory.
+    """
+
+    error: str | None = None
+    noise: str = ""
+    has_label: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CheckFacts:
     """Everything the verdicts need. A part is None when the time was over before it was known.
 
-    wal_arrival: why no WAL is in the archive, or could be brought there; None when some is.
+    wal_arrival: why no WAL is in the archive, or could be brought there; None when some is. source: None also when
+    backups do not copy files.
     """
 
     now: datetime
@@ -96,3 +109,4 @@ class CheckFacts:
     remote: RemoteFacts | None = None
     tools: ToolFacts | None = None
     wal_arrival: str | None = None
+    source: SourceFacts | None = None

@@ -91,6 +91,7 @@ def test_over_ssh(jobs, copying, cluster, sshd, record, recovered):
     # One login for each worker, one to look first, one for the checks: none for each program.
     logins = (sshd.directory / "sshd.log").read_text().count("Accepted publickey")
     assert logins <= jobs + 3
+    assert "ssh: OK (PostgreSQL server)" in server.run("check").stdout
     recovered(server, cluster, backup_id)
 
 
