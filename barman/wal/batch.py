@@ -7,8 +7,10 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.catalog.identity import read_identity
+from barman.catalog.hook_variables import wal_variables
+from barman.catalog.identity import Identity, read_identity
 from barman.catalog.wal_archive import ArchivedWal, archive_key
+from barman.catalog.xlogdb import WalEntry
 from barman.errors import CatalogError, StorageError, WalError
 from barman.host import files
 from barman.host.hooks import Event
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from barman.catalog.xlogdb import WalEntry
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Intake:
         self._hooks = server.hooks(Event.ARCHIVE)
         self._compression = server.settings.compression
         self._level = resolve_level(self._compression or "", server.settings.compression_level)
-        self._system_id = _expected_system_id(server)
+        self._cluster = _expected_cluster(server)
 
     @property
     def has_hooks(self) -> bool:
@@ -99,7 +100,7 @@ class Intake:
     @property
     def knows_cluster(self) -> bool:
         """Whether the system identifier is known that WAL must have."""
-        return self._system_id is not None
+        return self._cluster is not None
 
     def archive(self, directory: Path, file_names: Sequence[str], *, staying: str | None = None) -> BatchResult:
         """Archive files of directory; on return those archived are durable, listed, and gone from directory.
@@ -111,7 +112,8 @@ class Intake:
         candidates = [look for look in looks if isinstance(look, _Candidate)]
         errors, unfinished = self._turn_away(look for look in looks if isinstance(look, _Unfit))
         for candidate in candidates:
-            self._system_id = self._system_id or candidate.inspection.system_id
+            if self._cluster is None and candidate.inspection.system_id is not None:
+                self._cluster = Identity(candidate.inspection.system_id)
             self._hooks.before(self._source_variables(candidate))
         try:
             stored = self._store(candidates)
@@ -135,7 +137,11 @@ class Intake:
         name = parse_wal_name(path.name)
         try:
             inspection = inspect_wal(
-                path, name=name.text, system_id=self._system_id, custom=self._server.custom_filters
+                path,
+                name=name.text,
+                system_id=self._cluster.systemid if self._cluster else None,
+                version=self._cluster.version if self._cluster else None,
+                custom=self._server.custom_filters,
             )
             with path.open("rb") as file:
                 is_being_written = files.is_being_written(file)
@@ -238,21 +244,12 @@ class Intake:
         entry = stored.entries.get(candidate.name) or self._archive.entry(candidate.name)
         if entry is not None:
             path = self._server.paths.wals / archive_key(candidate.name)
-            self._hooks.after(_hook_variables(entry.name, path, entry.size, entry.mtime, entry.compression))
+            self._hooks.after(wal_variables(path, entry))
 
     def _source_variables(self, candidate: _Candidate) -> Mapping[str, str]:
         seen = candidate.inspection
-        return _hook_variables(candidate.name, candidate.path, seen.size, seen.mtime_ns / 1e9, seen.compression)
-
-
-def _hook_variables(name: str, path: Path, size: int, mtime: float, compression: str | None) -> Mapping[str, str]:
-    return {
-        "BARMAN_SEGMENT": name,
-        "BARMAN_FILE": str(path),
-        "BARMAN_SIZE": str(size),
-        "BARMAN_TIMESTAMP": str(mtime),
-        "BARMAN_COMPRESSION": compression or "",
-    }
+        entry = WalEntry(candidate.name, seen.size, seen.mtime_ns / 1e9, seen.compression, seen.encryption)
+        return wal_variables(candidate.path, entry)
 
 
 def _take_away(candidate: _Candidate) -> None:
@@ -282,21 +279,20 @@ def _read_fully(file: BinaryIO) -> bytes:
     return chunk
 
 
-def _expected_system_id(server: Server) -> str | None:
-    """Return the system identifier all WAL must have: of the backups, else of the newest archived segment."""
+def _expected_cluster(server: Server) -> Identity | None:
+    """Return which cluster all WAL must come from: that of the backups, else that of the newest archived segment."""
     try:
         identity = read_identity(server.paths)
     except CatalogError as error:
-        _log.warning("%s; the newest archived segment tells the system identifier instead", error)
+        _log.warning("%s; the newest archived segment tells the cluster instead", error)
         identity = None
-    if identity is not None:
-        return identity.systemid
-    newest = server.wal_archive.newest_segment()
+    newest = None if identity else server.wal_archive.newest_segment()
     if newest is None:
-        return None
+        return identity
     try:
         with server.wal_archive.open_decoded(newest) as file:
             header = parse_page_header(file.read(LONG_HEADER_SIZE))
     except (StorageError, WalError):
         return None
-    return header.system_id if check_header(header, name=newest) is None else None
+    is_good = header.system_id is not None and check_header(header, name=newest) is None
+    return Identity(header.system_id or "", header.version) if is_good else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -52,13 +53,14 @@ def inspect_wal(
     name: str,
     segment_size: int | None = None,
     system_id: str | None = None,
+    version: str | None = None,
     custom: CustomFilters | None = None,
 ) -> Inspection:
     """Return what the file at path is, said to be the WAL file name.
 
-    segment_size, system_id: what they must be, None if that is not known. custom: the configured filters, if
-    compression is custom. Compressed files are read to their end, plain ones only as far as the first page header;
-    encrypted ones cannot be looked into. OSError if the file cannot be read.
+    segment_size, system_id, version (major): what they must be, None if that is not known. custom: the configured
+    filters, if compression is custom. Compressed files are read to their end, plain ones only as far as the first page
+    header; encrypted ones cannot be looked into. OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -69,7 +71,7 @@ def inspect_wal(
         found = _Found(None, "")
         if encryption is None:
             content = _Content(file, status.st_size, compression, custom)
-            found = _look(content, parse_wal_name(name), segment_size, system_id)
+            found = _look(content, parse_wal_name(name), _Expected(segment_size, system_id, version))
     return Inspection(
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
@@ -81,6 +83,12 @@ def inspect_wal(
         fault=found.fault,
         reason=found.reason,
     )
+
+
+class _Expected(NamedTuple):
+    segment_size: int | None
+    system_id: str | None
+    version: str | None
 
 
 class _Found(NamedTuple):
@@ -108,25 +116,24 @@ class _Content(NamedTuple):
             return _Found(DAMAGED, error.message)
 
 
-def _look(content: _Content, name: WalName, segment_size: int | None, system_id: str | None) -> _Found:
+def _look(content: _Content, name: WalName, expected: _Expected) -> _Found:
     if content.stored_size == 0:
         return _Found(DAMAGED, "the file is empty")
     if name.kind in {WalKind.LABEL, WalKind.HISTORY}:
         return content.read(lambda file: _look_at_text(file, name))
-    return content.read(lambda file: _look_at_segment(file, content, name, segment_size, system_id))
+    return content.read(lambda file: _look_at_segment(file, content, name, expected))
 
 
-def _look_at_segment(
-    file: BinaryIO, content: _Content, name: WalName, segment_size: int | None, system_id: str | None
-) -> _Found:
+def _look_at_segment(file: BinaryIO, content: _Content, name: WalName, expected: _Expected) -> _Found:
     start = file.read(LONG_HEADER_SIZE)
     try:
         header = parse_page_header(start)
     except WalError as error:
         return _Found(DAMAGED, error.message)
-    reason = check_header(header, name=name.segment or "", segment_size=segment_size, system_id=system_id)
+    check = functools.partial(check_header, header, name=name.segment or "", segment_size=expected.segment_size)
+    reason = check(system_id=expected.system_id, version=expected.version)
     if reason is not None:
-        is_foreign = check_header(header, name=name.segment or "", segment_size=segment_size) is None
+        is_foreign = header.system_id != expected.system_id and check() is None
         return _Found(FOREIGN if is_foreign else DAMAGED, reason, header.system_id)
     size = content.stored_size
     if content.compression is not None:

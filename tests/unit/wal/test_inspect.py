@@ -96,6 +96,12 @@ def test_a_known_segment_size_must_be_the_one(look):
     assert look(GOOD, segment_size=MIB).fault is None
 
 
+def test_a_segment_of_another_version_under_the_same_identifier_is_damaged(look):
+    assert look(GOOD, system_id=SYSTEM_ID, version="15").fault is None
+    assert look(GOOD, system_id=SYSTEM_ID, version="18").fault == DAMAGED
+    assert look(GOOD, system_id=OTHER_SYSTEM_ID, version="18").fault == FOREIGN
+
+
 def test_encrypted_files_are_taken_as_they_are(look):
     seen = look(bytes.fromhex("85010c03") + b"whatever")
     assert (seen.fault, seen.encryption, seen.compression) == (None, "gpg", None)
