@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from barman.monitor.check_items import CheckItem, judge_tool
 from barman.postgres.base_compression import base_compression, compression_problems
-from barman.postgres.versions import MINIMUM_VERSION, is_tool_compatible, version_text
+from barman.postgres.versions import MINIMUM_VERSION, Feature, is_tool_compatible, supports, version_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +29,7 @@ def judge_postgres(settings: ServerSettings, remote: RemoteFacts) -> Iterator[Ch
     yield CheckItem("PostgreSQL", ok=error is None, hint=error or "")
     usable = facts if error is None else None
     if usable is not None:
-        yield _privilege(
-            usable.has_backup_privileges,
-            "superuser or standard user with backup privileges",
-            "no access to backup functions",
-        )
+        yield _backup_privileges(usable)
     yield from _streaming(remote.streaming)
     if usable is not None:
         yield _wal_level(usable)
@@ -105,8 +101,16 @@ def _file_archiving(server: ServerFacts, probe: PostgresProbe) -> Iterator[Check
         yield CheckItem("continuous archiving", ok=ok, hint=hint)
 
 
-def _privilege(granted: bool, name: str, name_of_failure: str, suffix: str = "") -> CheckItem:  # noqa: FBT001
-    return CheckItem((name if granted else name_of_failure) + suffix, ok=granted)
+def _backup_privileges(facts: ServerFacts) -> CheckItem:
+    if facts.has_backup_privileges:
+        return CheckItem("superuser or standard user with backup privileges", ok=True)
+    if not supports(facts.version_num, Feature.PREDEFINED_ROLES):
+        hint = "before PostgreSQL 10 the role must be a superuser"
+    else:
+        verb = "pg_backup_{}" if supports(facts.version_num, Feature.BACKUP_WORDING) else "pg_{}_backup"
+        begin, end = verb.format("start"), verb.format("stop")
+        hint = f"grant pg_monitor, and execute on {begin}, {end}, pg_switch_wal and pg_create_restore_point"
+    return CheckItem("no access to backup functions", ok=False, hint=hint)
 
 
 def _streaming(probe: StreamingProbe | None, suffix: str = "") -> Iterator[CheckItem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from barman.errors import PostgresError
 from barman.postgres.lsn import parse_lsn
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ class ReplicationStatus:
 
 
 def replication_status(postgres: Postgres, *, target: Target = "all") -> ReplicationStatus:
-    """Ask an open connection who replicates from its server. PostgresError, as every statement."""
+    """Ask an open connection who replicates from its server. PostgresError, as every statement.
+
+    PostgreSQL hides the clients from roles that may not see them; to those this is a PostgresError too.
+    """
+    if not postgres.facts().has_monitoring_privileges:
+        raise PostgresError("the role of the connection may not see replication clients", hint="Grant it pg_monitor.")
     clients = postgres.replication_clients()
     return judge_clients(clients, postgres.current_lsn(), target=target)
 

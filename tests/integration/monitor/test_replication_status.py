@@ -92,4 +92,13 @@ def test_a_server_that_is_down_is_an_error(home, cluster):
     cluster.stop()
     result = server.run("replication-status", check=False)
     assert result.status == 1
-    assert result.stderr.startswith("ERROR: cannot connect to PostgreSQL")
+    assert result.stderr.startswith("ERROR: server main: cannot connect to PostgreSQL")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_role_that_may_not_see_the_clients_is_not_told_there_are_none(home, cluster):
+    cluster.sql("create role weak login")
+    blind = home.streaming(cluster, "blind", conninfo=cluster.conninfo(user="weak"))
+    result = blind.run("replication-status", check=False)
+    assert (result.status, result.stdout) == (1, "")
+    assert "may not see replication clients" in result.stderr

@@ -96,9 +96,16 @@ def test_a_server_that_is_too_old_stops_the_group():
     assert "9.6" in item.hint
 
 
-def test_missing_privileges_have_a_name_of_their_own():
-    remote = RemoteFacts(postgres=PostgresProbe(_facts(has_backup_privileges=False)))
-    assert _lines(judge_postgres(_settings(), remote))["no access to backup functions"] is False
+@pytest.mark.parametrize(
+    ("version", "needed"),
+    [(90600, "superuser"), (140000, "pg_start_backup, pg_stop_backup"), (150018, "pg_backup_start, pg_backup_stop")],
+)
+def test_missing_privileges_have_a_name_of_their_own_and_are_listed(version, needed):
+    remote = RemoteFacts(postgres=PostgresProbe(_facts(version_num=version, has_backup_privileges=False)))
+    items = {item.name: item for item in judge_postgres(_settings(), remote)}
+    lacking = items["no access to backup functions"]
+    assert not lacking.ok
+    assert needed in lacking.hint
 
 
 def test_wal_level_minimal_fails():
