@@ -7,6 +7,7 @@ held. The file stays after release. Source: Barman's on-disk protocol, checked a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -145,6 +146,11 @@ class NamedLock:
             # Not to 0: ext4 flushes a file that was emptied when it is closed, some ms for every lock.
             os.ftruncate(descriptor, len(content))
             os.write(descriptor, content)
+        except OSError as error:
+            # On a full disk what frees space must go on; nobody may take an older pid for ours then.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)
         return True

@@ -57,9 +57,16 @@ def _with_catalogue(server: Server, facts: LocalFacts, now: datetime) -> LocalFa
     )
 
 
+def _is_full(directory: Path) -> bool:
+    """Whether its file system takes no more data, or no more files (0 of 0 where these are not counted)."""
+    space = os.statvfs(directory)
+    return space.f_bavail == 0 or (space.f_files > 0 and space.f_favail == 0)
+
+
 def _prepare_directories(server: Server) -> list[str]:
     problems = []
-    for directory in server.paths.directories:
+    full_devices = set()
+    for directory in dict.fromkeys(server.paths.directories):
         try:
             make_directories(directory)
         except OSError as error:
@@ -67,6 +74,9 @@ def _prepare_directories(server: Server) -> list[str]:
             continue
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             problems.append(f"{directory}: not writable")
+        elif _is_full(directory) and directory.stat().st_dev not in full_devices:
+            full_devices.add(directory.stat().st_dev)
+            problems.append(f"{directory}: no space left")
     return problems
 
 

@@ -43,12 +43,12 @@ class LocalStorage:
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """See Storage."""
-        with _translating(prefix or str(self._root)):
+        with _translating(self._root / prefix):
             yield from self._walk("", prefix)
 
     def stat(self, key: str) -> Entry:
         """See Storage."""
-        with _translating(key):
+        with _translating(self.path(key)):
             return _entry(key, os.stat(self.path(key)))
 
     def exists(self, key: str) -> bool:
@@ -61,7 +61,7 @@ class LocalStorage:
 
     def open(self, key: str) -> BinaryIO:
         """See Storage."""
-        with _translating(key):
+        with _translating(self.path(key)):
             return self.path(key).open("rb")
 
     def write_batch(self, writes: Sequence[Write], *, workers: int = 1) -> Sequence[Entry]:
@@ -76,10 +76,10 @@ class LocalStorage:
         """See Storage. Directories that are left empty stay: another process may be about to write into them."""
         directories = dict.fromkeys(self.path(key).parent for key in keys)
         for key in keys:
-            with _translating(key), contextlib.suppress(FileNotFoundError):
+            with _translating(self.path(key)), contextlib.suppress(FileNotFoundError):
                 self.path(key).unlink()
         for directory in directories:
-            with _translating(str(directory)), contextlib.suppress(FileNotFoundError):
+            with _translating(directory), contextlib.suppress(FileNotFoundError):
                 files.fsync_directory(directory)
 
     def _walk(self, directory: str, prefix: str) -> Iterator[Entry]:
@@ -132,7 +132,7 @@ class _Batch:
         """Start to produce one object's content."""
         target = self._root / write.key
         if target.parent not in self._directories:
-            with _translating(write.key):
+            with _translating(self._root / write.key):
                 files.make_directories(target.parent)
                 files.remove_stale_temporaries(target.parent)
             self._directories[target.parent] = None
@@ -143,19 +143,19 @@ class _Batch:
         entries = []
         try:
             for write, producing in self._begun:
-                with _translating(write.key):
+                with _translating(self._root / write.key):
                     temporary = producing.result().result()
                     entries.append(_name(write, temporary, self._root / write.key))
         finally:
             # What has its name already is to be durable, also when a later one failed.
             for directory in self._directories:
-                with _translating(str(directory)):
+                with _translating(directory):
                     files.fsync_directory(directory)
         return entries
 
     def _produce(self, write: Write, target: Path) -> Future[str | None]:
         """Write the content to a temporary file; return a future of its name, None for a path to be linked."""
-        with _translating(write.key):
+        with _translating(self._root / write.key):
             if isinstance(write.content, Path) and _is_linkable(write, target):
                 return self._syncing.submit(_sync_source, write.content)
             temporary, file = files.open_temporary(target)
@@ -286,8 +286,8 @@ def _entry(key: str, status: os.stat_result) -> Entry:
 
 
 @contextlib.contextmanager
-def _translating(key: str) -> Iterator[None]:
-    """Turn an OSError into the StorageError it means, naming the key."""
+def _translating(path: Path) -> Iterator[None]:
+    """Turn an OSError into the StorageError it means, naming the file."""
     try:
         yield
     except OSError as error:
@@ -296,4 +296,4 @@ def _translating(key: str) -> Iterator[None]:
             kind = NotFound
         elif error.errno in _TRANSIENT:
             kind = Transient
-        raise kind(f"{key}: {error.strerror}") from error
+        raise kind(f"{path}: {error.strerror}") from error

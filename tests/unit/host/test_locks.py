@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -47,6 +48,19 @@ def test_a_held_lock_has_our_pid_in_its_file(tmp_path):
         assert lock.path.read_text() == f"{os.getpid()}\n"
         assert lock.path.stat().st_mode & 0o777 == 0o600
     assert lock.path.exists()
+
+
+def test_on_a_full_disk_a_lock_is_held_by_somebody_unnamed(tmp_path, monkeypatch):
+    def write(_descriptor, _content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    lock = Locks(tmp_path, "main").cron()
+    lock.path.write_text("4711\n")
+    monkeypatch.setattr(os, "write", write)
+    with lock:
+        assert lock.holder() == 0
+        with pytest.raises(LockBusy):
+            Locks(tmp_path, "main").cron().acquire()
 
 
 def test_names_are_those_of_the_original(tmp_path):
