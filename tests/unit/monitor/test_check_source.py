@@ -74,9 +74,7 @@ _LAST = 'for last; do :; done; eval "$last"'
     ("script", "expected"),
     [
         pytest.param(_LAST, SourceFacts(has_label=True), id="label"),
-        pytest.param(
-            'echo hello; for last; do :; done; eval "$last"', SourceFacts(noise="hello\n", has_label=True), id="noisy"
-        ),
+        pytest.param(f"echo hello; {_LAST}", SourceFacts(noise="hello\n", has_label=True), id="noisy"),
         pytest.param("echo a note >&2; echo no route >&2; exit 255", SourceFacts(error="no route"), id="unreachable"),
         pytest.param("exit 3", SourceFacts(error="ssh ended with exit status 3"), id="silent"),
     ],
