@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 
 def require_usable(plan: RestorePlan, paths: ServerPaths, staging: Path | None) -> None:
-    """Refuse unless every directory the plan writes to is empty or missing, writable, and none of barman's own."""
+    """Refuse unless every directory the plan writes to is empty or missing, writable, and none of barman's own.
+
+    None may lie in another, whatever links lead there.
+    """
     if ":" in str(plan.destination):
         raise Refused(f"the destination must not contain ':': {plan.destination}")
     places = [("the destination", plan.destination)]
     places += [(f"the location of tablespace '{place.name}'", place.location) for place in plan.placements]
-    if plan.wal_directory is not None and plan.destination not in plan.wal_directory.parents:
+    if plan.wal_directory is not None and not plan.is_wal_inside:
         places.append(("the WAL staging directory", plan.wal_directory))
+    _require_apart(places)
     for what, path in places:
         if not path.is_absolute():
             raise Refused(f"{what} is not an absolute path: {path}")
@@ -67,6 +71,17 @@ def _require_outside(what: str, path: Path, paths: ServerPaths) -> None:
     for own in {os.path.realpath(directory) for directory in paths.directories}:
         if real == own or real.startswith(own + os.sep):
             raise Refused(f"{what} lies in barman's own directory {own}: {path}")
+
+
+def _require_apart(places: Sequence[tuple[str, Path]]) -> None:
+    # PostgreSQL removes the WAL staging directory, with all that is in it.
+    seen: list[tuple[str, str]] = []
+    for what, path in places:
+        real = os.path.realpath(path)
+        for other, place in seen:
+            if os.path.commonpath([real, place]) in (real, place):
+                raise Refused(f"{what} ({path}) and {other} ({place}) would share a directory")
+        seen.append((what, real))
 
 
 def _require_empty(what: str, path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-# Their content belongs to the origin: its server log and its WAL.
-_EMPTIED = frozenset({"pg_log", "log", "pg_xlog", "pg_wal"})
+# Where WAL for recovery to a target goes, below the data directory, if nobody says otherwise.
+STAGED_WAL = "barman_wal"
+
+# Their content belongs to the origin: its server log and its WAL, and that of the restore it came from.
+EMPTIED = frozenset({"pg_log", "log", "pg_xlog", "pg_wal", STAGED_WAL})
 
 # What a restore leaves for the next one.
 RECORD_COPY = ".barman-recover.info"
@@ -30,4 +33,4 @@ MANIFEST = "backup_manifest"
 def is_excluded(path: str) -> bool:
     """Whether the file or directory at path, relative to the data directory of a backup, is left out."""
     first, separator, _ = path.partition("/")
-    return (first in _EMPTIED) if separator else (first in _LEFT_OUT)
+    return (first in EMPTIED) if separator else (first in _LEFT_OUT)

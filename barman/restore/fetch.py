@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from barman.host.files import naming
-from barman.restore.exclusions import CONTROL_FILE, is_excluded
+from barman.restore.exclusions import CONTROL_FILE, EMPTIED, is_excluded
 from barman.restore.transfer import copy_file, work_through
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def whole_route(directory: Path) -> Route:
 def copy_trees(trees: Sequence[tuple[Path, Route]], *, workers: int, flow: Flow) -> None:
     """Copy directories, each with the route its content takes; their own target directories are there.
 
-    Symbolic links are copied as such.
+    Symbolic links are copied as such, but for those that lead to the origin's WAL or log: they become directories.
     """
     work_through((task for root, route in trees for task in _tasks(root, route, flow)), workers=workers, flow=flow)
 
@@ -87,7 +87,10 @@ def _tasks(root: Path, route: Route, flow: Flow) -> Iterator[Callable[[], None]]
     batch: list[tuple[str, str]] = []
     size = 0
     for entry, target in _walk(root, route):
-        if entry.is_symlink():
+        if entry.is_symlink() and os.path.relpath(entry.path, root) in EMPTIED:
+            # Through the link the restored cluster would write into the WAL of the origin, if that is on this host.
+            make_directory(target, stat.S_IRWXU)
+        elif entry.is_symlink():
             os.symlink(os.readlink(entry.path), target)
         elif entry.is_dir():
             make_directory(target, stat.S_IMODE(entry.stat().st_mode))

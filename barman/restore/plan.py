@@ -15,6 +15,7 @@ from barman.errors import Refused
 from barman.postgres.lsn import format_lsn, parse_lsn
 from barman.postgres.versions import Feature, supports
 from barman.postgres.wal_names import segment_number, segment_start
+from barman.restore.exclusions import STAGED_WAL
 from barman.restore.recovery import NOTHING_TO_FETCH, Recovery, WalAccess, build_recovery, local_get_wal, staged_wal
 from barman.restore.targets import require_reachable
 from barman.restore.timelines import choose_timeline
@@ -116,6 +117,14 @@ class RestorePlan:
     def record(self) -> BackupRecord:
         """The backup that is restored."""
         return self.chain[-1]
+
+    @property
+    def is_wal_inside(self) -> bool:
+        """Whether copied WAL goes to one of the two places in the destination that nothing else uses."""
+        return self.wal_directory in (
+            self.destination / STAGED_WAL,
+            own_wal_directory(self.destination, self.record),
+        )
 
 
 def plan_restore(
@@ -258,7 +267,7 @@ def _wal_directory(request: RestoreRequest, record: BackupRecord, target: Target
     if request.staging_wal_directory is not None:
         return request.staging_wal_directory
     if target is not None or request.target.timeline is not None:
-        return request.destination / "barman_wal"
+        return request.destination / STAGED_WAL
     return own_wal_directory(request.destination, record)
 
 

@@ -128,7 +128,7 @@ def _write(
 
 def _make_durable(plan: RestorePlan, reporter: Reporter) -> None:
     roots = [plan.destination, *(placement.location for placement in plan.placements)]
-    if plan.wal_directory is not None and plan.destination not in plan.wal_directory.parents:
+    if plan.wal_directory is not None and not plan.is_wal_inside:
         roots.append(plan.wal_directory)
     with reporter.bar("Writing to stable storage", total=None, unit="bytes") as bar:
         for root in roots:

@@ -71,6 +71,26 @@ def test_places_of_tablespaces_and_wal_are_looked_at_too(paths, tmp_path):
     _check(paths, tmp_path / "new", wal_directory=tmp_path / "new" / "barman_wal")
 
 
+@pytest.mark.parametrize("staging", ["new", ".", "new/base", "cold", "link/x", "cold/pg"])
+def test_postgresql_is_never_told_to_remove_a_directory_that_holds_more_than_staged_wal(staging, tmp_path, paths):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "link").symlink_to(root / "new")
+    cold = Placement("cold", 7, root / "cold", was_in_place=False)
+    directory = tmp_path / staging if staging.startswith("link") else root / staging
+    with pytest.raises(Refused, match="would share a directory"):
+        _check(paths, root / "new", placements=(cold,), wal_directory=directory)
+
+
+def test_tablespaces_whose_places_are_one_by_a_link_are_refused(tmp_path, paths):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+    one = Placement("one", 7, tmp_path / "place" / "x", was_in_place=False)
+    two = Placement("two", 8, tmp_path / "link" / "x", was_in_place=False)
+    with pytest.raises(Refused, match=r"tablespace 'two' .* and .* 'one' .* would share a directory"):
+        _check(paths, tmp_path / "new", placements=(one, two))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_is_refused(paths, tmp_path):
     closed = tmp_path / "closed"

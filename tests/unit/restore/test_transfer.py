@@ -173,6 +173,18 @@ def test_a_data_directory_is_copied_without_what_has_no_place_there(tmp_path):
     make_links(target, [placement])
 
 
+def test_links_to_wal_and_log_of_the_origin_become_directories(tmp_path):
+    source, target, origin = tmp_path / "source", tmp_path / "target", tmp_path / "origin"
+    for directory in (source, target, origin):
+        directory.mkdir()
+    for name in ("pg_wal", "log"):
+        (source / name).symlink_to(origin)
+    copy_trees([(source, data_route(target, []))], workers=1, flow=Flow(NoBar()))
+    for name in ("pg_wal", "log"):
+        assert (target / name).is_dir()
+        assert not (target / name).is_symlink()
+
+
 def test_many_files_come_in_many_tasks(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
