@@ -70,6 +70,7 @@ class PostgresExecutor:
             )
             if problems:
                 raise ConfigError(f"server {self._server.name}: {problems[0]}", problems=problems)
+            self._require_all_can_be_packed()
         if self._job.parent is not None:
             require_server_can(facts)
         with self._server.streaming() as streaming:
@@ -78,6 +79,16 @@ class PostgresExecutor:
             raise Refused(
                 f"conninfo and streaming_conninfo of server {self._server.name} lead to different clusters "
                 f"(system identifiers {facts.system_identifier} and {identity.system_identifier})"
+            )
+
+    def _require_all_can_be_packed(self) -> None:
+        """Refuse tarballs of a cluster with tablespaces in place: pg_basebackup (15 to 18) leaves them out, silently."""
+        in_place = [found.name for found in self._job.facts.tablespaces if not found.location.startswith("/")]
+        if in_place and self._compression is not None and self._compression.format == "tar":
+            raise Refused(
+                f"pg_basebackup cannot pack the tablespaces in place of server {self._server.name}: "
+                f"{', '.join(in_place)}",
+                hint="Unset backup_compression, or set backup_compression_format = plain.",
             )
 
     def start(self, record: BackupRecord) -> BackupRecord:
@@ -118,6 +129,7 @@ class PostgresExecutor:
     def stop(self, record: BackupRecord) -> BackupRecord:
         """Read begin and end from what was copied: pg_basebackup has ended the backup already."""
         data = self._data(record)
+        _require_all_expected(data, record)
         self._job.action = "reading the backup label"
         text = read_label(data)
         label = parse_backup_label(text)
@@ -200,6 +212,18 @@ def _reason(status: int, stderr: str) -> str:
     errors = [line for line in lines if "error: " in line or "fatal: " in line] or lines
     how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
     return mask_secrets(errors[-1].strip()) if errors and status > 0 else f"pg_basebackup {how}"
+
+
+def _require_all_expected(data: Path, record: BackupRecord) -> None:
+    """Raise CatalogError if a tablespace was sent that the record does not know: nobody would restore it.
+
+    It was made while the backup began, and a plain one was written to its original place, here.
+    """
+    links = {entry.name for entry in data.glob("pg_tblspc/*") if entry.is_symlink()}
+    archives = {entry.name.partition(".")[0] for entry in data.glob("[0-9]*.tar*")}
+    unknown = (links | archives).difference(str(tablespace.oid) for tablespace in record.tablespaces or ())
+    if unknown:
+        raise CatalogError(f"tablespaces were made while the backup began (OID {', '.join(sorted(unknown))})")
 
 
 def _end_in_manifest(manifest: Path) -> tuple[int, int]:

@@ -41,6 +41,19 @@ def test_level_and_workers(stream, cluster):
     assert "is outside -131072 to 22" in server.run("backup", check=False).stderr
 
 
+@pytest.mark.pg(">= 15", each=False)
+def test_what_cannot_be_packed_is_refused_before_anything_is_written(stream, cluster):
+    cluster.configure(allow_in_place_tablespaces="on")
+    cluster.reload()
+    cluster.sql("create tablespace inside location ''")
+    server = stream(cluster)
+    server.set(backup_compression="gzip")
+    result = server.run("backup", check=False)
+    assert result.status == 1
+    assert "cannot pack the tablespaces in place of server main: inside" in result.stderr
+    assert server.backup_ids() == []
+
+
 @pytest.mark.pg("< 15")
 def test_server_side_compression_of_an_old_server_is_refused_before_anything_is_written(stream, cluster):
     server = stream(cluster)
