@@ -213,8 +213,9 @@ def _take_in(server: Server, record: BackupRecord, staging: Path, wal: Sequence[
         server.backups.set_keep(backup_id, KeepTarget.STANDALONE)
         server.backups.save(replace(record, server_name=server.name, children_backup_ids=()))
     except BaseException:
+        # The record first: it may stand already when its directory cannot be flushed, or a signal comes.
+        server.backups.remove(backup_id)
         remove_tree(paths.backup_dir(backup_id))
-        server.backups.clear_keep(backup_id)
         server.wal_archive.remove([one.write.key.rpartition("/")[2] for one in wal])
         raise
 

@@ -347,6 +347,25 @@ def test_an_import_that_fails_at_the_end_takes_everything_back(catalog, server, 
     assert list(catalog.paths.meta.iterdir()) == []
 
 
+def test_an_import_interrupted_as_its_record_is_saved_leaves_no_record_without_files(
+    catalog, server, export, monkeypatch
+):
+    path = export()
+    empty(catalog)
+    save = type(server.backups).save
+
+    def interrupted(self, record):
+        save(self, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(server.backups), "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        import_backup(server, path, LogReporter())
+
+    assert catalog.backups.load() == {}
+    assert list(catalog.paths.base.iterdir()) == []
+
+
 def test_what_a_killed_import_left_is_cleared_by_the_next(catalog, server, export):
     path = export()
     empty(catalog)
