@@ -53,8 +53,7 @@ def configure(plan: RestorePlan) -> Configured:
     editor.edit(MAIN)
     editor.edit(AUTO)
     editor.edit(plan.recovery.file)
-    # Anything else PostgreSQL would read in place of a missing postgresql.conf we do not see either.
-    if editor.unseen or not (plan.destination / MAIN).exists():
+    if editor.unseen or _is_configured_elsewhere(plan):
         editor.append(AUTO, _archiving_off(plan))
     _write_recovery(editor, plan)
     editor.save()
@@ -64,6 +63,13 @@ def configure(plan: RestorePlan) -> Configured:
         missing_files=tuple(name for name in _EXPECTED if not (plan.destination / name).exists()),
         notes=tuple(f"{path} lies outside the data directory and was not checked" for path in editor.unseen),
     )
+
+
+def _is_configured_elsewhere(plan: RestorePlan) -> bool:
+    """Whether PostgreSQL may be started with another main file than that in the data directory: we do not see it."""
+    used, pgdata = plan.record.config_file, plan.record.pgdata
+    is_other = bool(used and pgdata) and os.path.normpath(str(used)) != os.path.normpath(f"{pgdata}/{MAIN}")
+    return is_other or not (plan.destination / MAIN).exists()
 
 
 def _archiving_off(plan: RestorePlan) -> tuple[str, ...]:

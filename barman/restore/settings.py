@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MARK = "#BARMAN#"
 
 _SETTING = re.compile(
-    r"\s*(?P<name>[A-Za-z_][A-Za-z0-9_$.]*)(?:\s*=\s*|\s+)(?P<value>'(?:[^'\\\n]|''|\\.)*'?|[^\s#]+)?"
+    r"\s*(?P<name>[A-Za-z_][A-Za-z0-9_$.]*)(?:\s*=\s*|\s+|(?='))(?P<value>'(?:[^'\\\n]|''|\\.)*'?|[^\s#]+)?"
 )
 
 # Not str.splitlines, which also breaks at characters that PostgreSQL takes for part of a line.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from barman.restore.configure import FileFinding, configure
@@ -72,6 +74,13 @@ def test_a_link_that_leads_out_is_outside(data):
     (data / "postgresql.conf").write_text("include 'inside.conf'\n")
     assert len(configure(make_plan(data)).notes) == 1
     assert (data.parent / "outside.conf").read_text() == "archive_command = 'x'\n"
+
+
+def test_a_cluster_whose_main_file_was_elsewhere_is_kept_from_archiving_for_all_a_leftover_one_in_the_backup(data):
+    plan = make_plan(data)
+    record = replace(plan.record, pgdata="/srv/pg", config_file="/etc/postgresql/postgresql.conf")
+    configure(replace(plan, chain=(record,)))
+    assert "archive_command = 'false'\n" in (data / "postgresql.auto.conf").read_text()
 
 
 def test_a_backup_without_configuration_is_kept_from_archiving(data):

@@ -74,6 +74,11 @@ def test_dangerous_settings_are_reported_where_they_are_in_the_new_text():
     assert mangled.includes == (Include("include", "it's.conf"),)
 
 
+@pytest.mark.parametrize("line", ["archive_command'cp %p /archive/%f'", "ARCHIVE_COMMAND='x'", "\tarchive_command 'x'"])
+def test_what_postgresql_takes_for_a_setting_is_one(line):
+    assert mangle(line + "\n", is_standby=False).text == f"#BARMAN#{line}\narchive_command = false\n"
+
+
 def test_nothing_to_do_leaves_every_byte():
     text = "# caf\udce9 \x85 archive_command = 'x'\r\nport = 1\x0b\x0carchive_command\n\n"
     assert mangle(text, is_standby=False).text == text
