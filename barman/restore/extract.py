@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from barman.restore.transfer import Flow
 
 _BLOCK = 1 << 20
+# A tarball ends with two blocks of zeros. Source: POSIX, pax, "ustar Interchange Format".
+_END_SIZE = 1024
 
 
 def extract_all(
@@ -47,8 +49,8 @@ def extract(tarball: Path, route: Route, flow: Flow) -> None:
         with tarball.open("rb") as file:
             algorithm = identify(file.read(LONGEST_MAGIC))
             file.seek(0)
-            reader = open_reader(file, algorithm) if algorithm else cast("BinaryIO", file)
-            with tarfile.open(fileobj=reader, mode="r|", bufsize=_BLOCK) as archive:
+            reader = _Tailed(open_reader(file, algorithm) if algorithm else cast("BinaryIO", file))
+            with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|", bufsize=_BLOCK) as archive:
                 while (member := archive.next()) is not None:
                     _write(archive, member, route, flow)
                     # It keeps all it has seen otherwise.
@@ -80,7 +82,26 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, route: Route, flow
         os.utime(writer.fileno(), (member.mtime, member.mtime))
 
 
-def _require_end(reader: BinaryIO) -> None:
-    """Read what follows the last member, so that a codec's check sum at the end is looked at."""
+class _Tailed:
+    """Reads from another file, and knows the last bytes that came."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.tail = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if data:
+            self.tail = (self.tail + data[-_END_SIZE:])[-_END_SIZE:]
+        return data
+
+
+def _require_end(reader: _Tailed) -> None:
+    """Read what follows the last member, so that a codec's check sum at the end is looked at, and that it is the end.
+
+    The library takes a file that was cut between two members for a whole one.
+    """
     while reader.read(_BLOCK):
         pass
+    if reader.tail != bytes(_END_SIZE):
+        raise tarfile.TarError("it ends early")

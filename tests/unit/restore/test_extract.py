@@ -55,6 +55,15 @@ def test_files_come_with_content_mode_and_time(compress, tmp_path, target):
     assert (target / "PG_VERSION").stat().st_mtime == 1000
 
 
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_tarball_cut_between_two_members_is_damaged(compress, tmp_path, target):
+    whole = _tar(tmp_path / "x", ("1", b"a" * 512), ("2", b"b" * 512)).read_bytes()
+    cut = whole[: 2 * 512]
+    (tmp_path / "x").write_bytes(gzip.compress(cut) if compress else cut)
+    with pytest.raises(CatalogError, match="x is damaged: it ends early"):
+        extract(tmp_path / "x", whole_route(target), Flow(NoBar()))
+
+
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])
 def test_a_name_that_leads_out_is_damage(name, tmp_path, target):
     tarball = _tar(tmp_path / "x", (name, b"evil"))
