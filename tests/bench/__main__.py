@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from tests.bench import archive_wal, catalogue, cron, start_up
+from tests.bench import archive_wal, catalogue, copying, cron, start_up
 from tests.bench.subjects import subjects
 from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
@@ -16,6 +16,7 @@ from tests.support.users import give
 _BENCHMARKS = {
     "archive-wal": archive_wal.main,
     "catalogue": catalogue.main,
+    "copying": copying.main,
     "cron": cron.main,
     "start-up": start_up.main,
 }

@@ -11,7 +11,7 @@ from tests.bench.subjects import compare
 from tests.support.homes import BarmanHome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.bench.measure import Measured
@@ -22,7 +22,20 @@ _COMMANDS = (("list-backups", "main"), ("show-backup", "main", "latest"), ("stat
 
 def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
     """Print the table."""
-    rows = []
+    header = (
+        "command     ",
+        "backups",
+        "xlog.db lines",
+        "ours, s",
+        "3.19.1, s",
+        "times faster",
+        "ours, MiB",
+        "3.19.1, MiB",
+    )
+    print_table("One server; PostgreSQL is not running", header, _rows(programs, scratch, rounds))
+
+
+def _rows(programs: Mapping[str, Path], scratch: Path, rounds: int) -> Iterator[tuple[object, ...]]:
     for backups, segments in _SIZES:
         homes = {name: _home(scratch / f"{name}-{backups}-{segments}", bindir) for name, bindir in programs.items()}
         for home in homes.values():
@@ -30,9 +43,7 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
         for words in _COMMANDS:
             found = interleave({name: partial(_run, home, words) for name, home in homes.items()}, rounds)
             seconds, peaks = compare(found, lambda one: one.seconds), compare(found, lambda one: one.peak_mib)
-            rows.append((words[0], backups, segments, *seconds, *peaks[:2]))
-    header = ("command", "backups", "xlog.db lines", "ours, s", "3.19.1, s", "times faster", "ours, MiB", "3.19.1, MiB")
-    print_table("One server; PostgreSQL is not running", header, rows)
+            yield (words[0], backups, segments, *seconds, *peaks[:2])
 
 
 def _run(home: BarmanHome, words: tuple[str, ...]) -> Measured:

@@ -14,7 +14,7 @@ from tests.support.homes import BarmanHome
 from tests.support.processes import processes_of, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.bench.measure import Measured
@@ -24,7 +24,14 @@ _SIZES = ((1, 10, 10_000), (50, 10, 10_000), (1, 500, 1_000_000))
 
 def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
     """Print the table."""
-    rows = []
+    header = (
+        "servers", "backups each", "xlog.db lines each", "ours, s", "3.19.1, s", "times faster",
+        "ours, s until all is quiet", "3.19.1", "ours, MiB", "3.19.1, MiB",
+    )  # fmt: skip
+    print_table("cron with nothing to do; PostgreSQL is not running", header, _rows(programs, scratch, rounds))
+
+
+def _rows(programs: Mapping[str, Path], scratch: Path, rounds: int) -> Iterator[tuple[object, ...]]:
     for servers, backups, segments in _SIZES:
         cases = {}
         for name, bindir in programs.items():
@@ -35,12 +42,7 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
         found = interleave(cases, rounds)
         settled = compare(found, lambda one: one.settled_s)
         peaks = compare(found, lambda one: one.peak_mib)
-        rows.append((servers, backups, segments, *compare(found, lambda one: one.seconds), *settled[:2], *peaks[:2]))
-    header = (
-        "servers", "backups each", "xlog.db lines each", "ours, s", "3.19.1, s", "times faster",
-        "ours, s until all is quiet", "3.19.1", "ours, MiB", "3.19.1, MiB",
-    )  # fmt: skip
-    print_table("cron with nothing to do; PostgreSQL is not running", header, rows)
+        yield (servers, backups, segments, *compare(found, lambda one: one.seconds), *settled[:2], *peaks[:2])
 
 
 def _run(home: BarmanHome) -> Measured:

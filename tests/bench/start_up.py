@@ -27,11 +27,13 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
     calls = [["barman", "--version"], ["barman", "list-servers"]]
     calls += [[program, "--help"] for program in ("barman-wal-archive", "barman-wal-restore")]
     calls += [["barman", command.name, "--help"] for command in COMMANDS]
-    rows = []
-    for call in calls:
-        able = {name: partial(_run, home, call) for name, home in homes.items() if _can(home, call)}
-        rows.append((" ".join(call), *compare(interleave(able, rounds), lambda one: one.seconds * 1000)))
-    print_table("Start-up, milliseconds", ("command", "ours", "3.19.1", "times faster"), rows)
+    header = (f"{'command':35}", "ours", "3.19.1", "times faster")
+    print_table("Start-up, milliseconds", header, (_row(homes, call, rounds) for call in calls))
+
+
+def _row(homes: Mapping[str, BarmanHome], call: list[str], rounds: int) -> tuple[object, ...]:
+    able = {name: partial(_run, home, call) for name, home in homes.items() if _can(home, call)}
+    return (" ".join(call), *compare(interleave(able, rounds), lambda one: one.seconds * 1000))
 
 
 def _run(home: BarmanHome, call: list[str]) -> Measured:

@@ -34,4 +34,6 @@ def compare(
     if REFERENCE not in found:
         return ours, "-", "-"
     theirs = figure(found[REFERENCE])
+    if found[REFERENCE].is_over:
+        return ours, f"> {theirs:.0f}", f"> {theirs / ours:.0f}"
     return ours, theirs, theirs / ours
