@@ -323,6 +323,9 @@ class _Reading:
         offset = 0
         while offset < self._size:
             chunk = self._read(offset, _CHUNK_BYTES)
+            if not chunk:
+                # Cut short meanwhile: a failed append, or a program that rewrites the file in place.
+                return
             end = chunk.rfind(b"\n") + 1
             if end:
                 yield offset, chunk[:end]

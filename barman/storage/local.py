@@ -17,25 +17,26 @@ from barman.host import files
 from barman.storage.storage import Entry, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 _COPY_CHUNK = 1 << 20
 _SYNCING = 8
 _TRANSIENT = frozenset({errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT, errno.ESTALE})
+# Made by mkfs at the top of a file system, where only root may look into it.
+_NO_OBJECTS = "lost+found/"
 # link(2) cannot do it here, copying can: other or linkless file system, too many links, protected_hardlinks.
 _UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
 
 
 class LocalStorage:
-    """Objects are the files below root. Dot files, and names ignored by the caller, are none.
+    """Objects are the files below root, but for dot files and what lies in lost+found.
 
     Objects written from a path are hard links to it where the file system allows, copies elsewhere.
     """
 
-    def __init__(self, root: Path, *, ignore: Callable[[str], bool] | None = None) -> None:
-        """ignore: tells of a key below root that it is no object, though a file is there. root may not exist yet."""
+    def __init__(self, root: Path) -> None:
+        """root may not exist yet."""
         self._root = root
-        self._ignore = ignore or _nothing
 
     def path(self, key: str) -> Path:
         """Return where the object is, or would be; for programs that read files."""
@@ -92,11 +93,11 @@ class LocalStorage:
             return
         for name, entry in found:
             key = directory + name
-            if name.startswith(".") or not (key.startswith(prefix) or prefix.startswith(key)):
+            if name.startswith(".") or key == _NO_OBJECTS or not (key.startswith(prefix) or prefix.startswith(key)):
                 continue
             if name.endswith("/"):
                 yield from self._walk(key, prefix)
-            elif key.startswith(prefix) and not self._ignore(key):
+            elif key.startswith(prefix):
                 with contextlib.suppress(FileNotFoundError):
                     status = entry.stat()
                     if stat.S_ISREG(status.st_mode):
@@ -193,10 +194,6 @@ class _Cancellable:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
-
-
-def _nothing(_key: str) -> bool:
-    return False
 
 
 def _is_linkable(write: Write, target: Path) -> bool:

@@ -31,6 +31,10 @@ class Queue(NamedTuple):
     total: int
 
 
+# The directory may be the top of a file system, which has this of its own.
+_LOST_AND_FOUND = Waiting("lost+found", is_file=False)
+
+
 def plan_incoming(entries: Iterable[Waiting], *, limit: int) -> Queue:
     """Plan for a directory that archive_command fills. limit: at most so many files now, 0 for all."""
     found = _select(entries)
@@ -59,7 +63,11 @@ def plan_streaming(entries: Iterable[Waiting], *, limit: int) -> Queue:
 
 def _select(entries: Iterable[Waiting]) -> list[Waiting]:
     """Return the entries that are not on their way in, in the order of names: by timeline, then by position."""
-    return sorted(entry for entry in entries if not entry.name.startswith(".") and not entry.name.endswith(".tmp"))
+    return sorted(entry for entry in entries if not (entry == _LOST_AND_FOUND or _is_on_its_way(entry.name)))
+
+
+def _is_on_its_way(name: str) -> bool:
+    return name.startswith(".") or name.endswith(".tmp")
 
 
 def _kind(entry: Waiting) -> WalKind | None:

@@ -373,3 +373,27 @@ def test_broken_lines_are_told_once_per_reading(ledger, write, caplog):
     list(ledger.entries())
 
     assert [record.getMessage() for record in caplog.records] == [f"{ledger.path}: passed over 2 broken lines"]
+
+
+def test_a_file_cut_short_while_it_is_read_ends_there(ledger):
+    many = [entry(number) for number in range(3000)]
+    ledger.append(many)
+    reading = ledger.entries()
+    first = next(reading)
+    os.truncate(ledger.path, 0)
+
+    assert many[: len(rest := [first, *reading])] == rest
+
+
+def test_a_file_cut_short_while_its_totals_are_summed_ends_there(ledger, monkeypatch):
+    ledger.append([entry(number) for number in range(3000)])
+    parse = module.parse_chunk
+
+    def parse_and_cut(chunk):
+        os.truncate(ledger.path, 0)
+        return parse(chunk)
+
+    monkeypatch.setattr(module, "parse_chunk", parse_and_cut)
+    (total,) = ledger.totals([(name(0), name(2999))])
+
+    assert 0 < total.files < 3000

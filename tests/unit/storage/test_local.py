@@ -64,12 +64,19 @@ def test_a_given_mode_is_set(tmp_path):
     assert storage.path("key").stat().st_mode & 0o777 == 0o600
 
 
-def test_half_written_and_ignored_files_are_no_objects(tmp_path):
-    (tmp_path / ".key.1.1.tmp").write_bytes(b"half")
-    (tmp_path / "ledger").write_bytes(b"")
-    (tmp_path / "key").write_bytes(b"")
-    storage = LocalStorage(tmp_path, ignore=lambda key: key == "ledger")
-    assert [entry.key for entry in storage.list()] == ["key"]
+def test_half_written_files_are_no_objects(tmp_path):
+    storage = LocalStorage(tmp_path)
+    storage.write_batch([Write("d/key", b"")])
+    (tmp_path / "d" / ".key.1.1.tmp").write_bytes(b"half")
+    assert [entry.key for entry in storage.list()] == ["d/key"]
+
+
+def test_the_top_of_a_file_system_has_a_directory_of_its_own(tmp_path):
+    storage = LocalStorage(tmp_path)
+    storage.write_batch([Write("key", b""), Write("d/lost+found/key", b"")])
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "#1234").write_bytes(b"an inode without a name")
+    assert [entry.key for entry in storage.list()] == ["d/lost+found/key", "key"]
 
 
 def test_a_batch_removes_what_a_killed_writer_left(tmp_path):

@@ -32,6 +32,11 @@ def test_what_is_on_its_way_in_is_left_alone(plan, name):
 
 
 @pytest.mark.parametrize("plan", [plan_incoming, plan_streaming])
+def test_the_top_of_a_file_system_may_be_the_directory(plan):
+    assert plan([Waiting("lost+found", is_file=False)], limit=0) == Queue((), None, (), 0)
+
+
+@pytest.mark.parametrize("plan", [plan_incoming, plan_streaming])
 def test_what_is_no_wal_file_is_unknown(plan):
     entries = [*files("junk", f"{ONE}.gz"), Waiting(TWO, is_file=False)]
     assert plan(entries, limit=1) == Queue((), None, (f"{ONE}.gz", TWO, "junk"), 3)
