@@ -15,7 +15,39 @@ _SHORT_WITHOUT_VALUE = "qd"
 
 def barman() -> int:
     """The program `barman`; returns the exit code."""
-    arguments = sys.argv[1:]
+    try:
+        return _barman(sys.argv[1:])
+    except KeyboardInterrupt:
+        return _interrupted(1)
+
+
+def barman_wal_archive() -> int:
+    """The program `barman-wal-archive`; returns the exit code."""
+    try:
+        from barman.client.wal_archive import main
+
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:
+        return _interrupted(2)
+
+
+def barman_wal_restore() -> int:
+    """The program `barman-wal-restore`; returns the exit code."""
+    try:
+        from barman.client.wal_restore import main
+
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:
+        return _interrupted(2)
+
+
+def _interrupted(code: int) -> int:
+    """What is left for Ctrl-C during the imports; the programs themselves deal with it after that."""
+    sys.stderr.write("ERROR: interrupted\n")
+    return code
+
+
+def _barman(arguments: list[str]) -> int:
     command = _find_command(arguments)
     if command == "put-wal":
         from barman.wal import put
@@ -28,20 +60,6 @@ def barman() -> int:
     from barman.cli.main import main
 
     return main(arguments)
-
-
-def barman_wal_archive() -> int:
-    """The program `barman-wal-archive`; returns the exit code."""
-    from barman.client.wal_archive import main
-
-    return main(sys.argv[1:])
-
-
-def barman_wal_restore() -> int:
-    """The program `barman-wal-restore`; returns the exit code."""
-    from barman.client.wal_restore import main
-
-    return main(sys.argv[1:])
 
 
 def _find_command(arguments: list[str]) -> str | None:
