@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NewType
 
 from barman.errors import CatalogError
 from barman.postgres.facts import Tablespace
+from barman.postgres.wal_names import timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,6 +119,11 @@ class BackupRecord:
         if mode.startswith("rsync"):
             return BackupType.RSYNC
         return BackupType.INCREMENTAL if self.parent_backup_id else BackupType.FULL
+
+    @property
+    def end_timeline(self) -> int | None:
+        """The timeline it ends on: newer than timeline if a standby followed its primary there during the backup."""
+        return self.timeline if self.end_wal is None else timeline_of(self.end_wal)
 
     @property
     def is_incremental(self) -> bool:

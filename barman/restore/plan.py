@@ -146,6 +146,7 @@ def plan_restore(
         require_reachable(target, record)
     if archive.encrypted is not None and not get_wal:
         raise Refused(f"WAL file {archive.encrypted} is encrypted; restoring encrypted WAL is not available")
+    _require_inside(request.recovery_conf_filename)
     warnings = _warnings(request, record, get_wal=get_wal)
     wal = _plan_wal(request, record, target, archive, follows_partial=request.partial_wal and not get_wal)
     warnings += _judge_wal(wal, record, target, get_wal=get_wal)
@@ -202,6 +203,12 @@ def _warnings(request: RestoreRequest, record: BackupRecord, *, get_wal: bool) -
     return warnings
 
 
+def _require_inside(name: str | None) -> None:
+    """Refuse a file for the recovery settings that does not lie in the restored data directory."""
+    if name is not None and (name.startswith("/") or name.endswith("/") or ".." in name.split("/")):
+        raise Refused(f"--recovery-conf-filename must name a file in the destination, not {name!r}")
+
+
 def _plan_wal(
     request: RestoreRequest,
     record: BackupRecord,
@@ -211,7 +218,7 @@ def _plan_wal(
     follows_partial: bool,
 ) -> WalPlan:
     size = record.xlog_segment_size
-    begin_wal, end_wal, timeline = record.begin_wal, record.end_wal, record.timeline
+    begin_wal, end_wal, timeline = record.begin_wal, record.end_wal, record.end_timeline
     if begin_wal is None or end_wal is None or timeline is None:
         raise Refused(f"the record of backup {record.backup_id} does not say which WAL the backup needs")
     path = choose_timeline(
@@ -291,6 +298,9 @@ def _timeline_setting(
 ) -> TimelineChoice | None:
     """Return what recovery_target_timeline has to be so that PostgreSQL takes the planned path."""
     choice = request.target.timeline
+    if choice == "current" and chosen != record.timeline:
+        # PostgreSQL means the timeline on which the backup began.
+        return chosen
     if choice == "current" or choice == "latest":  # noqa: PLR1714 - the comparison narrows the type
         return choice
     own = record.timeline

@@ -90,10 +90,11 @@ def _precedes(record: BackupRecord, target: Target | None) -> bool:
 
 
 def _leads_to(record: BackupRecord, timeline: TimelineChoice | None, histories: Histories) -> bool:
-    if timeline is None or record.timeline is None or record.end_xlog is None:
+    own = record.end_timeline
+    if timeline is None or own is None or record.end_xlog is None:
         return timeline is None
-    wanted = latest_timeline(record.timeline, histories) if timeline == "latest" else timeline
-    if wanted == record.timeline:
+    wanted = latest_timeline(own, histories) if timeline == "latest" else timeline
+    if wanted == own:
         return True
     history = histories.get(wanted) if isinstance(wanted, int) else None
-    return history is not None and history.contains(record.timeline, parse_lsn(record.end_xlog))
+    return history is not None and history.contains(own, parse_lsn(record.end_xlog))

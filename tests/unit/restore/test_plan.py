@@ -135,6 +135,24 @@ def test_a_branch_that_left_before_the_backup_ended_is_not_followed():
     assert "recovery_target_timeline = current" in plan.recovery.lines
 
 
+@pytest.mark.parametrize("choice", [None, 2, "current", "latest"])
+def test_a_backup_of_a_standby_that_followed_a_promotion_is_restored_along_both_timelines(choice):
+    record = replace(RECORD, end_wal=segment_name(2, 5, SIZE), end_xlog="0/5000100")
+    runs = collect_runs([segment_name(*place, SIZE) for place in ((1, 2), (1, 3), (2, 4), (2, 5), (2, 6))], SIZE)
+    view = ArchiveView(FORKED, runs)
+    plan = _plan(chain=(record,), view=view, target=TargetOptions(timeline=choice))
+    names = [copy.name for copy in plan.wal.copies()]
+    assert names == [segment_name(*place, SIZE) for place in ((1, 2), (1, 3), (2, 4), (2, 5), (2, 6))]
+    [line] = [line for line in plan.recovery.lines if "timeline" in line]
+    assert line == f"recovery_target_timeline = {'latest' if choice == 'latest' else 2}"
+
+
+@pytest.mark.parametrize("name", ["/etc/recovery.conf", "../postgresql.auto.conf", "a/../../x", "conf.d/"])
+def test_recovery_settings_are_never_written_outside_the_destination(name):
+    with pytest.raises(Refused, match="must name a file in the destination"):
+        _plan(recovery_conf_filename=name)
+
+
 def test_a_first_timeline_without_history_file_is_not_asked_for_by_number():
     record = replace(RECORD, timeline=2, begin_wal=segment_name(2, 2, SIZE), end_wal=segment_name(2, 2, SIZE))
     plan = _plan(chain=(record,), view=_view(timeline=2), target=TargetOptions(timeline=2))
