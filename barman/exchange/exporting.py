@@ -62,6 +62,8 @@ def export_backup(
     if not directory.is_dir() or not os.access(directory, os.W_OK):
         raise UserError(f"{directory} is not a directory that can be written")
     with server.locks.backup_id(record.backup_id).shared():
+        # As it is now that nobody can begin to delete it.
+        record = server.backups.get(record.backup_id)
         identity = _require_exportable(server, record)
         wal = _require_wal(server, record)
         unfinished = directory / tarball.unfinished_name(server.name, record.backup_id, now)

@@ -25,7 +25,7 @@ def verify_backup(server: Server, record: BackupRecord, reporter: Reporter) -> N
     """
     data = server.paths.data_dir(record.backup_id)
     with server.locks.backup_id(record.backup_id).shared():
-        if record.doomed:
+        if server.backups.get(record.backup_id).doomed:
             raise Refused(f"backup {record.backup_id} is being deleted")
         if not (data / "backup_manifest").is_file():
             raise Refused(

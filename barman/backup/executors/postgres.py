@@ -82,7 +82,7 @@ class PostgresExecutor:
             )
 
     def _require_all_can_be_packed(self) -> None:
-        """Refuse tarballs of a cluster with tablespaces in place: pg_basebackup (15 to 18) leaves them out, silently."""
+        """Refuse tarballs of a cluster with tablespaces in place: pg_basebackup (15 to 18) leaves them out."""
         in_place = [found.name for found in self._job.facts.tablespaces if not found.location.startswith("/")]
         if in_place and self._compression is not None and self._compression.format == "tar":
             raise Refused(
