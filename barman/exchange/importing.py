@@ -19,7 +19,7 @@ from barman.catalog.wal_archive import ArchivedWal, archive_key
 from barman.catalog.xlog_lines import parse_chunk, parse_row
 from barman.errors import Refused, StorageError, UserError, WalError
 from barman.exchange import tarball
-from barman.host.files import fsync_directory, fsync_tree, make_directories, remove_tree
+from barman.host.files import fsync_directory, fsync_tree, make_directories, remove_tree, unlink_durably
 from barman.storage.storage import Write
 from barman.wal.needs import required_segments
 
@@ -58,9 +58,7 @@ def import_backup(server: Server, path: Path, reporter: Reporter) -> BackupRecor
             identity = _read_identity(staging)
             _require_same_instance(server, record, identity, reporter)
             wal = _plan_wal(server, record, staging)
-            _take_in(server, record, staging, wal)
-            # A server without any learns from its first backup what instance it is for.
-            write_identity(server.paths, identity.systemid, identity.version or "")
+            _take_in(server, record, identity, staging, wal)
     return record
 
 
@@ -197,25 +195,32 @@ def _digest(file: BinaryIO) -> bytes:
     return digest.digest()
 
 
-def _take_in(server: Server, record: BackupRecord, staging: Path, wal: Sequence[ArchivedWal]) -> None:
-    """Give everything its place: files, then WAL, then the annotation, and last the record, which makes it a backup."""
+def _take_in(
+    server: Server, record: BackupRecord, identity: Identity, staging: Path, wal: Sequence[ArchivedWal]
+) -> None:
+    """Give everything its place: WAL, files, annotation, identity, and last the record, which makes it a backup."""
     paths, backup_id = server.paths, record.backup_id
     data = staging / tarball.BACKUP
     _link_tablespaces(server, record, data)
     fsync_tree(data, workers=_WORKERS)
     # A directory without a record is what a killed import left.
     remove_tree(paths.backup_dir(backup_id))
+    is_first = read_identity(paths) is None
     server.wal_archive.heal(required_segments(record))
     server.wal_archive.add(wal)
     try:
         data.rename(paths.backup_dir(backup_id))
         fsync_directory(paths.base)
         server.backups.set_keep(backup_id, KeepTarget.STANDALONE)
+        # A server without any learns from its first backup what instance it is for.
+        write_identity(paths, identity.systemid, identity.version or "")
         server.backups.save(replace(record, server_name=server.name, children_backup_ids=()))
     except BaseException:
         # The record first: it may stand already when its directory cannot be flushed, or a signal comes.
         server.backups.remove(backup_id)
         remove_tree(paths.backup_dir(backup_id))
+        if is_first:
+            unlink_durably(paths.identity)
         server.wal_archive.remove([one.write.key.rpartition("/")[2] for one in wal])
         raise
 

@@ -364,6 +364,23 @@ def test_an_import_interrupted_as_its_record_is_saved_leaves_no_record_without_f
 
     assert catalog.backups.load() == {}
     assert list(catalog.paths.base.iterdir()) == []
+    assert read_identity(catalog.paths) is None
+
+
+def test_the_instance_is_known_before_the_backup_is_there(catalog, server, export, monkeypatch):
+    path = export()
+    empty(catalog)
+    save = type(server.backups).save
+    known = []
+
+    def watched(self, record):
+        known.append(read_identity(catalog.paths))
+        save(self, record)
+
+    monkeypatch.setattr(type(server.backups), "save", watched)
+    import_backup(server, path, LogReporter())
+
+    assert known == [Identity(SYSTEM_ID, "15")]
 
 
 def test_what_a_killed_import_left_is_cleared_by_the_next(catalog, server, export):
