@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from barman.catalog.chains import chain
 from barman.catalog.record import BackupRecord, BackupType, Status
 from barman.catalog.selection import resolve
-from barman.errors import Refused, UnknownBackup
+from barman.errors import CatalogError, Refused, UnknownBackup
 from barman.postgres.lsn import parse_lsn
 from barman.restore.targets import Target, TargetKind
 from barman.restore.timelines import latest_timeline
+from barman.wal.needs import has_failed_for_wal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +34,8 @@ def select_backup(
 ) -> BackupRecord:
     """Return the backup that text (id, shortcut, name, auto) means.
 
-    auto is the newest backup from which the target, and the timeline if one is given, can be reached. Raises
+    auto is the newest backup, all its ancestors there, from which the target, and the timeline if one is given, can be
+    reached. Raises
     UnknownBackup when there is none, Refused when auto cannot tell.
     """
     if text != AUTO:
@@ -46,7 +49,8 @@ def select_backup(
         raise Refused("backup id 'auto' cannot be used with --target-tli current", hint="Name the timeline.")
     for backup_id in sorted(records, reverse=True):
         record = records[backup_id]
-        if record.is_copy_done and _precedes(record, target) and _leads_to(record, timeline, histories):
+        fits = record.is_copy_done and _precedes(record, target) and _leads_to(record, timeline, histories)
+        if fits and _has_ancestors(records, backup_id):
             return record
     raise UnknownBackup(
         f"no backup of server {server} ends before the recovery target",
@@ -54,13 +58,13 @@ def select_backup(
     )
 
 
-def require_restorable(chain: Sequence[BackupRecord], *, server: str) -> None:
+def require_restorable(members: Sequence[BackupRecord], *, server: str) -> None:
     """Refuse a backup that is not complete, or of a kind that cannot be restored here.
 
-    chain: the backup with all its ancestors, the root first.
+    members: the backup with all its ancestors, the root first.
     """
-    record = chain[-1]
-    for member in chain:
+    record = members[-1]
+    for member in members:
         of = f"backup {member.backup_id} of server {server}"
         if member is not record:
             of += f", which backup {record.backup_id} is based on,"
@@ -68,7 +72,9 @@ def require_restorable(chain: Sequence[BackupRecord], *, server: str) -> None:
             raise Refused(f"{of} has a damaged record: {member.damage}")
         if member.doomed:
             raise Refused(f"{of} is being deleted", hint="Choose another backup.")
-        if member.status not in (Status.DONE, Status.WAITING_FOR_WALS):
+        # Of an ancestor only the files are needed, not its WAL.
+        is_copied = member.status in (Status.DONE, Status.WAITING_FOR_WALS)
+        if not is_copied and not (member is not record and has_failed_for_wal(member)):
             raise Refused(
                 f"{of} is in status {member.status.value} and cannot be restored", hint="Choose another backup."
             )
@@ -79,6 +85,14 @@ def require_restorable(chain: Sequence[BackupRecord], *, server: str) -> None:
     missing = [name for name in ("version", "begin_wal", "end_wal", "timeline") if getattr(record, name) is None]
     if missing:
         raise Refused(f"the record of backup {record.backup_id} of server {server} lacks {', '.join(missing)}")
+
+
+def _has_ancestors(records: Mapping[BackupId, BackupRecord], backup_id: BackupId) -> bool:
+    try:
+        chain(records, backup_id)
+    except CatalogError:
+        return False
+    return True
 
 
 def _precedes(record: BackupRecord, target: Target | None) -> bool:

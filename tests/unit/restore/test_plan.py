@@ -25,6 +25,7 @@ from barman.restore.request import RestoreRequest
 from barman.restore.select import require_restorable, select_backup
 from barman.restore.targets import TargetAction, TargetOptions, parse_target
 from barman.restore.wal_plan import collect_runs
+from barman.wal.needs import MISSING_WAL
 
 SIZE = 16 << 20
 PLACE = Place("main", ("barman", "-c", "/etc/barman.conf"))
@@ -261,6 +262,11 @@ def test_auto_takes_the_newest_backup_before_the_target():
     assert _select("auto", TargetOptions(lsn="0/1FFFFFF")) == "20261101T110000"
 
 
+def test_auto_passes_over_a_backup_whose_ancestors_are_gone():
+    orphan = _record(5, parent_backup_id=BackupId("20261104T110000"))
+    assert _select("auto", records={**CATALOGUE, orphan.backup_id: orphan}) == "20261102T110000"
+
+
 def test_auto_takes_a_backup_that_leads_to_the_timeline():
     histories = {2: TimelineHistory(2, (Branch(1, 0x1800000, ""),))}
     assert _select("auto", TargetOptions(timeline=2), histories) == "20261101T110000"
@@ -312,3 +318,11 @@ def test_a_chain_is_as_good_as_its_ancestors():
     require_restorable([RECORD, child], server="main")
     with pytest.raises(Refused, match="which backup 20261121T130000 is based on"):
         require_restorable([replace(RECORD, status=Status.FAILED), child], server="main")
+
+
+def test_an_ancestor_gives_its_files_though_its_wal_is_lost():
+    lost = replace(RECORD, status=Status.FAILED, error=f"{MISSING_WAL}000000010000000000000002")
+    child = replace(RECORD, backup_id=BackupId("20261121T130000"), parent_backup_id=RECORD.backup_id)
+    require_restorable([lost, child], server="main")
+    with pytest.raises(Refused, match="in status FAILED"):
+        require_restorable([lost], server="main")
