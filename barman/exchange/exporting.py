@@ -191,6 +191,8 @@ class _Hashing(io.RawIOBase):
 def _write(path: Path, content: _Content, compression: Compression | None) -> str:
     """Write the tarball, durably, and return its checksum."""
     with path.open("xb") as file:
+        # All the data of a cluster is in it.
+        os.fchmod(file.fileno(), 0o600)
         hashing = _Hashing(file)
         with _compressed(hashing, compression) as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
             content.add_to(tar)

@@ -100,6 +100,7 @@ def test_the_tarball_has_the_name_and_the_members_the_reference_gives_it(export)
     assert names[-3:] == [f"wals/{archive_key(segment(2))}", f"wals/{archive_key(segment(3))}", "xlog.db"]
     assert "backup/data/global/pg_control" in names
     assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_another_name_of_a_file_is_a_file_of_its_own_in_the_tarball(catalog, server, export):
