@@ -132,15 +132,21 @@ class WalArchive:
         return entries
 
     def heal(self, names: Collection[str]) -> Sequence[WalEntry]:
-        """Give files that are there without a line (a crash came between) one; return the new lines."""
+        """Make files that are there durable and listed, as add would have; return the new lines.
+
+        A crash of whoever added them may have come between any two steps. What has a line is durable itself.
+        """
+        if not names:
+            return []
         # Looking takes no lock: reading may have to rebuild a missing ledger, which does.
         unlisted = sorted(set(names).difference(self.xlogdb.get(names)))
+        self.storage.sync([archive_key(name) for name in unlisted])
         entries = []
         for name in unlisted:
             with contextlib.suppress(NotFound):
                 entries.append(_inspect(self.storage, self.storage.stat(archive_key(name)), self._identify))
-        if entries:
-            self.xlogdb.append(entries)
+        # Also without any: the lines that are there may not be durable yet.
+        self.xlogdb.append(entries)
         return entries
 
     def remove(self, names: Sequence[str]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import stat
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from barman.errors import NotFound, Permanent, StorageError, Transient
 from barman.host import files
@@ -19,6 +20,8 @@ from barman.storage.storage import Entry, Write
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_log = logging.getLogger(__name__)
+
 _COPY_CHUNK = 1 << 20
 _SYNCING = 8
 _TRANSIENT = frozenset({errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT, errno.ESTALE})
@@ -26,6 +29,10 @@ _TRANSIENT = frozenset({errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT,
 _NO_OBJECTS = "lost+found/"
 # link(2) cannot do it here, copying can: other or linkless file system, too many links, protected_hardlinks.
 _UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+
+
+# What fsync says when data could not be written; it says so once, the next one succeeds. Source: Linux, fsync(2).
+_UNWRITTEN = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
 
 
 class LocalStorage:
@@ -73,6 +80,14 @@ class LocalStorage:
                 batch.begin(write)
             return batch.finish()
 
+    def sync(self, keys: Sequence[str]) -> None:
+        """See Storage."""
+        with ThreadPoolExecutor(max_workers=_SYNCING, thread_name_prefix="fsync") as pool:
+            list(pool.map(self._sync, keys))
+        for directory in dict.fromkeys(directory for key in keys for directory in _directories(self._root, key)):
+            with _translating(directory), contextlib.suppress(FileNotFoundError):
+                files.fsync_directory(directory)
+
     def delete_batch(self, keys: Sequence[str]) -> None:
         """See Storage. Directories that are left empty stay: another process may be about to write into them."""
         directories = dict.fromkeys(self.path(key).parent for key in keys)
@@ -82,6 +97,10 @@ class LocalStorage:
         for directory in directories:
             with _translating(directory), contextlib.suppress(FileNotFoundError):
                 files.fsync_directory(directory)
+
+    def _sync(self, key: str) -> None:
+        with _translating(self.path(key)), contextlib.suppress(FileNotFoundError):
+            files.fsync_file(self.path(key))
 
     def _walk(self, directory: str, prefix: str) -> Iterator[Entry]:
         """Yield the objects in directory ("" or ending in "/"), in key order, that start with prefix."""
@@ -104,6 +123,20 @@ class LocalStorage:
                         yield _entry(key, status)
 
 
+class _Temporary(NamedTuple):
+    """A finished file without its final name. It stays open, so that nobody takes it for one whose writer is gone."""
+
+    path: str
+    file: BinaryIO
+
+    def discard(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        # Closing writes what is buffered, and on a full disk fails again.
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+
 class _Batch:
     """One write_batch: contents are produced and made durable side by side, then named in order."""
 
@@ -113,7 +146,7 @@ class _Batch:
         # Waiting for the disk needs no core: it happens beside the producing of the next contents.
         self._syncing = ThreadPoolExecutor(max_workers=_SYNCING, thread_name_prefix="fsync")
         self._cancelled = threading.Event()
-        self._begun: list[tuple[Write, Future[Future[str | None]]]] = []
+        self._begun: list[tuple[Write, Future[Future[_Temporary | None]]]] = []
         self._directories: dict[Path, None] = {}
 
     def __enter__(self) -> None:
@@ -136,7 +169,8 @@ class _Batch:
             with _translating(self._root / write.key):
                 files.make_directories(target.parent)
                 files.remove_stale_temporaries(target.parent)
-            self._directories[target.parent] = None
+            # With those above: a killed process may have made them without making their names durable.
+            self._directories |= dict.fromkeys(_directories(self._root, write.key))
         self._begun.append((write, self._producing.submit(self._produce, write, target)))
 
     def finish(self) -> list[Entry]:
@@ -154,30 +188,21 @@ class _Batch:
                     files.fsync_directory(directory)
         return entries
 
-    def _produce(self, write: Write, target: Path) -> Future[str | None]:
-        """Write the content to a temporary file; return a future of its name, None for a path to be linked."""
+    def _produce(self, write: Write, target: Path) -> Future[_Temporary | None]:
+        """Write the content to a temporary file; return a future of it once synced, of None for a path to be linked."""
         with _translating(self._root / write.key):
             if isinstance(write.content, Path) and _is_linkable(write, target):
-                return self._syncing.submit(_sync_source, write.content)
-            temporary, file = files.open_temporary(target)
-            try:
-                _fill(cast("BinaryIO", _Cancellable(file, self._cancelled)), write)
-                return self._syncing.submit(_sync_and_close, temporary, file)
-            except BaseException:
-                _remove(temporary)
-                # Closing writes what is buffered, and on a full disk fails again.
-                with contextlib.suppress(OSError):
-                    file.close()
-                raise
+                return self._syncing.submit(_sync_source, write, target)
+            return self._syncing.submit(_sync, _fill_temporary(write, target, self._cancelled))
 
     @staticmethod
-    def _forget(producing: Future[Future[str | None]]) -> None:
+    def _forget(producing: Future[Future[_Temporary | None]]) -> None:
         """Remove the temporary file, if it is still there."""
         if producing.cancelled() or producing.exception() is not None:
             return
         syncing = producing.result()
         if syncing.exception() is None and (temporary := syncing.result()) is not None:
-            _remove(temporary)
+            temporary.discard()
 
 
 class _Cancellable:
@@ -204,16 +229,42 @@ def _is_linkable(write: Write, target: Path) -> bool:
     return stat.S_ISREG(source.st_mode) and source.st_dev == os.stat(target.parent).st_dev
 
 
-def _sync_source(path: Path) -> None:
-    files.fsync_file(path)
+def _directories(root: Path, key: str) -> list[Path]:
+    """Return the directories that name an object, the innermost first, root last."""
+    return [root / parent for parent in PurePosixPath(key).parents]
 
 
-def _sync_and_close(temporary: str, file: BinaryIO) -> str:
+def _sync_source(write: Write, target: Path) -> _Temporary | None:
+    """Make the file that is to be linked durable; if that fails, a copy of it, which is not to be linked."""
     try:
-        with file, files.naming(temporary):
-            os.fsync(file.fileno())
+        files.fsync_file(str(write.content))
+    except OSError as error:
+        if error.errno not in _UNWRITTEN:
+            raise
+        _log.warning("%s cannot be made durable (%s): copying it", write.content, error.strerror)
+        return _sync(_fill_temporary(write, target))
+    return None
+
+
+def _fill_temporary(write: Write, target: Path, cancelled: threading.Event | None = None) -> _Temporary:
+    """Write the content to a temporary file beside target."""
+    temporary = _Temporary(*files.open_temporary(target))
+    try:
+        with files.naming(temporary.path):
+            file = cast("BinaryIO", _Cancellable(temporary.file, cancelled)) if cancelled else temporary.file
+            _fill(file, write)
+    except BaseException:
+        temporary.discard()
+        raise
+    return temporary
+
+
+def _sync(temporary: _Temporary) -> _Temporary:
+    try:
+        with files.naming(temporary.path):
+            os.fsync(temporary.file.fileno())
     except OSError:
-        _remove(temporary)
+        temporary.discard()
         raise
     return temporary
 
@@ -238,21 +289,14 @@ def _fill(file: BinaryIO, write: Write) -> None:
         os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
 
 
-def _name(write: Write, temporary: str | None, target: Path) -> Entry:
+def _name(write: Write, temporary: _Temporary | None, target: Path) -> Entry:
     """Give the finished content its final name."""
-    if temporary is not None:
-        os.rename(temporary, target)
-    elif not _link(Path(str(write.content)), target):
+    if temporary is None and not _link(Path(str(write.content)), target):
         # Rare enough to be done here, one after the other.
-        temporary, file = files.open_temporary(target)
-        with file:
-            try:
-                _fill(file, write)
-                os.fsync(file.fileno())
-                os.rename(temporary, target)
-            except BaseException:
-                _remove(temporary)
-                raise
+        temporary = _sync(_fill_temporary(write, target))
+    if temporary is not None:
+        with temporary.file:
+            os.rename(temporary.path, target)
     return _entry(write.key, os.stat(target))
 
 
@@ -265,17 +309,13 @@ def _link(source: Path, target: Path) -> bool:
         os.link(source, temporary)
         # When both are the same file already, rename does nothing and leaves the temporary name.
         os.rename(temporary, target)
-        _remove(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
     except OSError as error:
         if error.errno not in _UNLINKABLE:
             raise
         return False
     return True
-
-
-def _remove(temporary: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
 
 
 def _entry(key: str, status: os.stat_result) -> Entry:

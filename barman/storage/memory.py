@@ -58,6 +58,9 @@ class MemoryStorage:
             entries.append(Entry(write.key, len(stored.content), stored.mtime_ns))
         return entries
 
+    def sync(self, keys: Sequence[str]) -> None:
+        """See Storage; nothing is to be done here."""
+
     def delete_batch(self, keys: Sequence[str]) -> None:
         """See Storage."""
         with self._lock:

@@ -69,5 +69,11 @@ class Storage(Protocol):
         again with the same writes is safe. workers: how many contents may be produced at the same time.
         """
 
+    def sync(self, keys: Sequence[str]) -> None:
+        """Make objects that are there survive a power cut, as write_batch would have; missing ones are passed over.
+
+        For what another process wrote, which may have been killed before its barrier.
+        """
+
     def delete_batch(self, keys: Sequence[str]) -> None:
         """Delete the objects, durably, in the given order; keys that are not there are passed over."""

@@ -11,7 +11,7 @@ from barman.catalog.hook_variables import wal_variables
 from barman.catalog.identity import Identity, read_identity
 from barman.catalog.wal_archive import ArchivedWal, archive_key
 from barman.catalog.xlogdb import WalEntry
-from barman.errors import CatalogError, StorageError, WalError
+from barman.errors import CatalogError, StorageError, Transient, WalError
 from barman.host import files
 from barman.host.hooks import Event
 from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
@@ -123,8 +123,9 @@ class Intake:
             raise
         for candidate in candidates:
             self._run_hooks_after(candidate, stored)
+        safe = stored.entries.keys() | stored.same
         for candidate in candidates:
-            if candidate.path.name != staying and candidate.name in stored.entries.keys() | stored.same:
+            if candidate.path.name != staying and candidate.name in safe:
                 _take_away(candidate)
         rows = tuple(candidate.name for candidate in candidates)
         conflicts, failures = self._set_conflicts_aside(one for one in candidates if one.name in stored.different)
@@ -145,11 +146,14 @@ class Intake:
             )
             with path.open("rb") as file:
                 is_being_written = files.is_being_written(file)
+                # Its writer may have ended in between: what was seen is then not what it is.
+                has_changed = _has_changed(os.fstat(file.fileno()), inspection)
         except FileNotFoundError:
             return None
         except OSError as error:
             return _Unfit(name.text, path, None, f"{path}: {error.strerror}")
-        if is_being_written or (is_being_written is None and inspection.fault and not _is_settled(inspection)):
+        is_too_fresh = is_being_written is None and inspection.fault and not _is_settled(inspection)
+        if is_being_written or has_changed or is_too_fresh:
             return _Unfit(name.text, path, None, None)
         if inspection.is_blank and name.kind is WalKind.PARTIAL and path.parent == self._server.paths.streaming:
             # A place where pg_receivewal was to begin, and did not: there is nothing in it.
@@ -211,24 +215,31 @@ class Intake:
             ):
                 while (chunk := _read_fully(new)) == _read_fully(old):
                     if not chunk:
-                        return True
+                        break
+                else:
+                    return False
+            if os.stat(candidate.path).st_nlink > 1:
+                # A second name of the archived file, from a run that was killed; it may have been written over since.
+                files.fsync_file(candidate.path)
         except OSError as error:
             raise StorageError(f"{candidate.path}: {error.strerror}") from error
-        return False
+        return True
 
     def _prepare(self, candidate: _Candidate) -> ArchivedWal:
         key, seen = archive_key(candidate.name), candidate.inspection
         if self._compression is None or seen.compression is not None or seen.encryption is not None:
             return ArchivedWal(Write(key, candidate.path), seen.compression, seen.encryption)
-        write = Write(key, self._compressing(candidate.path), mtime_ns=seen.mtime_ns, mode=seen.mode)
+        write = Write(key, self._compressing(candidate), mtime_ns=seen.mtime_ns, mode=seen.mode)
         return ArchivedWal(write, canonical_name(self._compression))
 
-    def _compressing(self, path: Path) -> Callable[[BinaryIO], None]:
+    def _compressing(self, candidate: _Candidate) -> Callable[[BinaryIO], None]:
         codec, level, custom = self._compression or "", self._level, self._server.custom_filters
 
         def compress(target: BinaryIO) -> None:
-            with path.open("rb") as source:
+            with candidate.path.open("rb") as source:
                 compress_stream(source, target, codec, level, custom=custom)
+                if _has_changed(os.fstat(source.fileno()), candidate.inspection):
+                    raise Transient(f"{candidate.path} was changed while it was being archived")
 
         return compress
 
@@ -258,13 +269,16 @@ def _take_away(candidate: _Candidate) -> None:
     Not durably: should the name come back after a power cut, the next run finds the file archived.
     """
     try:
-        status = os.stat(candidate.path)
-        if (status.st_size, status.st_mtime_ns) == (candidate.inspection.size, candidate.inspection.mtime_ns):
+        if not _has_changed(os.stat(candidate.path), candidate.inspection):
             os.unlink(candidate.path)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise StorageError(f"cannot remove {candidate.path}, which is archived: {error.strerror}") from error
+
+
+def _has_changed(status: os.stat_result, inspection: Inspection) -> bool:
+    return (status.st_size, status.st_mtime_ns) != (inspection.size, inspection.mtime_ns)
 
 
 def _is_settled(inspection: Inspection) -> bool:

@@ -158,6 +158,12 @@ def test_deleting_is_exact_and_passes_over_what_is_missing(storage):
     assert [entry.key for entry in storage.list()] == ["aa"]
 
 
+def test_syncing_changes_nothing_and_passes_over_what_is_missing(storage):
+    storage.write_batch([Write("d/key", b"content")])
+    storage.sync(["d/key", "gone/key"])
+    assert [entry.key for entry in storage.list()] == ["d/key"]
+
+
 def test_an_opened_object_is_seekable(storage):
     storage.write_batch([Write("a", b"0123456789")])
     with storage.open("a") as file:

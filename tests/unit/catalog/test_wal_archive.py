@@ -88,6 +88,21 @@ def test_a_file_without_a_line_is_missing_until_it_is_healed(archive):
     assert archive.heal([FIRST, SECOND]) == []
 
 
+def test_healing_makes_durable_what_a_killed_process_left(archive, monkeypatch):
+    archive.add([wal(FIRST)])
+    archive.storage.write_batch([wal(SECOND).write])
+    synced, flushed = [], []
+    monkeypatch.setattr(type(archive.storage), "sync", lambda _, keys: synced.extend(keys))
+    monkeypatch.setattr("barman.catalog.xlogdb.os.fsync", flushed.append)
+
+    archive.heal([FIRST])
+    assert (synced, len(flushed)) == ([], 1), "its line may not be durable"
+    archive.heal([FIRST, SECOND])
+    assert (synced, len(flushed)) == ([archive_key(SECOND)], 2)
+    archive.heal([])
+    assert len(flushed) == 2
+
+
 def test_a_line_without_a_file_is_missing(archive):
     archive.add([wal(FIRST), wal(SECOND)])
     archive.storage.delete_batch([archive_key(FIRST)])

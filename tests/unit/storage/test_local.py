@@ -104,3 +104,45 @@ def test_a_medium_that_refuses_is_a_permanent_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Permanent, match="file/key"):
         LocalStorage(tmp_path).write_batch([Write("file/key", b"")])
+
+
+def test_a_file_that_could_not_be_flushed_is_not_linked_but_written_anew(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    sync = files.fsync_file
+
+    def fail_once(path):
+        monkeypatch.setattr(files, "fsync_file", sync)
+        raise OSError(errno.EIO, "Input/output error", os.fspath(path))
+
+    monkeypatch.setattr(files, "fsync_file", fail_once)
+    storage = LocalStorage(tmp_path / "root")
+    storage.write_batch([Write("key", source)])
+    assert storage.path("key").read_bytes() == b"content"
+    assert not os.path.samefile(source, storage.path("key"))
+
+
+def test_another_batch_leaves_alone_what_waits_for_its_name(tmp_path, monkeypatch):
+    rename = os.rename
+
+    def rename_late(old, new):
+        files.remove_stale_temporaries(tmp_path)
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", rename_late)
+    storage = LocalStorage(tmp_path)
+    storage.write_batch([Write("key", b"content")])
+    assert storage.path("key").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("act", ["write", "sync"])
+def test_every_directory_that_names_an_object_is_made_durable(tmp_path, monkeypatch, act):
+    storage = LocalStorage(tmp_path)
+    storage.write_batch([Write("a/b/key", b"")])
+    synced = []
+    monkeypatch.setattr(files, "fsync_directory", synced.append)
+    if act == "write":
+        storage.write_batch([Write("a/b/key", b"")])
+    else:
+        storage.sync(["a/b/key"])
+    assert synced == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
