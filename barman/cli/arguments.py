@@ -10,6 +10,8 @@ import click
 from barman.errors import BarmanError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from barman.config.load import Config
 
 NON_NEGATIVE: Final = click.IntRange(min=0)
@@ -36,6 +38,13 @@ def complete_backup(context: click.Context, _parameter: click.Parameter, incompl
     except (BarmanError, OSError, KeyError):
         ids = []
     return [text for text in (*ids, *BACKUP_WORDS) if text.startswith(incomplete)]
+
+
+def absolute(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a path whose meaning depends on where the command is run."""
+    if value is not None and not value.is_absolute():
+        raise click.BadParameter(f"{str(value)!r} is not an absolute path")
+    return value
 
 
 def _config(context: click.Context) -> Config | None:

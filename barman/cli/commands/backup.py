@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from barman.cli.arguments import NON_NEGATIVE, POSITIVE, SERVERS_ARG
+from barman.cli.arguments import NON_NEGATIVE, POSITIVE, SERVERS_ARG, absolute
 from barman.cli.context import Profile
 from barman.errors import Refused
 
@@ -32,12 +32,6 @@ def _usable_name(_ctx: click.Context, _param: click.Parameter, value: str | None
 
     if value is not None:
         require_usable_name(value)
-    return value
-
-
-def _absolute(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and not value.is_absolute():
-        raise click.BadParameter(f"{str(value)!r} is not an absolute path")
     return value
 
 
@@ -101,7 +95,7 @@ def _absolute(_ctx: click.Context, _param: click.Parameter, value: Path | None) 
 @click.option(
     "--cloud-staging-directory",
     type=click.Path(path_type=Path),
-    callback=_absolute,
+    callback=absolute,
     help="Buffer for an upload to an object store.",
 )
 @click.option("--cloud-staging-max-size", callback=_size, metavar="SIZE", help="Size of that buffer.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from barman.cli.arguments import BACKUP_ARG, NON_NEGATIVE, POSITIVE, SERVER_ARG
+from barman.cli.arguments import BACKUP_ARG, NON_NEGATIVE, POSITIVE, SERVER_ARG, absolute
 from barman.cli.context import Profile
 from barman.errors import Refused
 
@@ -32,12 +32,6 @@ _NOT_AVAILABLE: Mapping[str, str] = {
 }
 
 
-def _absolute(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and not value.is_absolute():
-        raise click.BadParameter(f"{str(value)!r} is not an absolute path")
-    return value
-
-
 def _tablespaces(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> Mapping[str, Path]:
     places = {}
     for value in values:
@@ -49,7 +43,7 @@ def _tablespaces(_ctx: click.Context, _param: click.Parameter, values: Sequence[
 
 
 def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(name, type=click.Path(path_type=Path), callback=_absolute, metavar="PATH", help=text)
+    return click.option(name, type=click.Path(path_type=Path), callback=absolute, metavar="PATH", help=text)
 
 
 @click.command("restore")
