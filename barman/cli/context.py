@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -197,7 +198,8 @@ class App:
         for problem in problems:
             self.output.error(problem)
         if not problems or error.message not in problems:
-            prefix = "" if server in error.message else f"server {server}: "
+            is_named = re.search(rf"\b{re.escape(server)}\b", error.message) is not None
+            prefix = "" if is_named or not server else f"server {server}: "
             self.output.error(prefix + error.message, hint=error.hint)
 
     def require_no_conflicts(self) -> None:

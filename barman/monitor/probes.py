@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from barman.errors import BarmanError
 from barman.monitor.check_facts import PostgresProbe, RemoteFacts, StreamingProbe, ToolFacts, ToolProbe
@@ -32,10 +32,10 @@ def probe_remote(server: Server, timeout_s: float | None, *, with_size: bool = F
     normal, streaming = _connections(server, connect_s)
     questions: dict[str, Callable[[], PostgresProbe | StreamingProbe]] = {
         **{
-            name: partial(_probe_postgres, connection, server.settings.slot_name, with_size=with_size)
-            for name, connection in normal.items()
+            name: partial(_probe_postgres, connect, server.settings.slot_name, with_size=with_size)
+            for name, connect in normal.items()
         },
-        **{name: partial(_probe_streaming, connection) for name, connection in streaming.items()},
+        **{name: partial(_probe_streaming, connect) for name, connect in streaming.items()},
     }
     answers = ask_together(questions, timeout_s)
     for name in questions.keys() - answers.keys():
@@ -63,27 +63,33 @@ def has_own_wal_source(settings: ServerSettings) -> bool:
     return settings.streaming_archiver and bool(settings.wal_conninfo or settings.wal_streaming_conninfo)
 
 
-def _connections(server: Server, connect_s: int) -> tuple[dict[str, Postgres], dict[str, PostgresStreaming]]:
-    """The connections to make, by the name of their field in RemoteFacts: normal ones and replication ones."""
+def _connections(
+    server: Server, connect_s: int
+) -> tuple[dict[str, Callable[[], Postgres]], dict[str, Callable[[], PostgresStreaming]]]:
+    """How to connect, by the name of the field in RemoteFacts: normal connections and replication ones.
+
+    That a connection string cannot be understood is found when it is used, and is what that probe then tells.
+    """
     settings = server.settings
-    normal: dict[str, Postgres] = {}
-    streaming: dict[str, PostgresStreaming] = {}
+    normal: dict[str, Callable[[], Postgres]] = {}
+    streaming: dict[str, Callable[[], PostgresStreaming]] = {}
     if settings.conninfo is not None:
-        normal["postgres"] = server.postgres(connect_timeout_s=connect_s)
+        normal["postgres"] = partial(server.postgres, connect_timeout_s=connect_s)
     if uses_streaming(settings) and settings.effective_streaming_conninfo is not None:
-        streaming["streaming"] = server.streaming(connect_timeout_s=connect_s)
+        streaming["streaming"] = partial(server.streaming, connect_timeout_s=connect_s)
     if has_own_wal_source(settings):
-        normal["wal_postgres"] = server.wal_postgres(connect_timeout_s=connect_s)
-        streaming["wal_streaming"] = server.wal_streaming(connect_timeout_s=connect_s)
-    primary = server.primary_postgres(connect_timeout_s=connect_s)
-    if primary is not None:
-        normal["primary"] = primary
+        normal["wal_postgres"] = partial(server.wal_postgres, connect_timeout_s=connect_s)
+        streaming["wal_streaming"] = partial(server.wal_streaming, connect_timeout_s=connect_s)
+    if settings.primary_conninfo is not None:
+        primary = partial(server.primary_postgres, connect_timeout_s=connect_s)
+        # None only without a primary_conninfo.
+        normal["primary"] = cast("Callable[[], Postgres]", primary)
     return normal, streaming
 
 
-def _probe_postgres(postgres: Postgres, slot_name: str | None, *, with_size: bool) -> PostgresProbe:
+def _probe_postgres(connect: Callable[[], Postgres], slot_name: str | None, *, with_size: bool) -> PostgresProbe:
     try:
-        with postgres:
+        with connect() as postgres:
             return PostgresProbe(
                 facts=postgres.facts(),
                 archiver=postgres.archiver_stats(),
@@ -94,9 +100,9 @@ def _probe_postgres(postgres: Postgres, slot_name: str | None, *, with_size: boo
         return PostgresProbe(error=error.message)
 
 
-def _probe_streaming(streaming: PostgresStreaming) -> StreamingProbe:
+def _probe_streaming(connect: Callable[[], PostgresStreaming]) -> StreamingProbe:
     try:
-        with streaming:
+        with connect() as streaming:
             return StreamingProbe(identity=streaming.identify_system())
     except BarmanError as error:
         return StreamingProbe(error=error.message)

@@ -127,12 +127,12 @@ def test_the_trouble_of_one_server_does_not_stop_the_others(servers, several):
 
 def test_an_error_names_the_server_it_belongs_to(servers, several):
     def act(server):
-        raise BarmanError("cannot connect")
+        raise BarmanError("cannot connect as babel")
 
     several(Profile.C, act)
     assert servers.run("status", "able", "idle").err.splitlines() == [
-        "ERROR: server able: cannot connect",
-        "ERROR: server idle: cannot connect",
+        "ERROR: server able: cannot connect as babel",
+        "ERROR: server idle: cannot connect as babel",
     ]
 
 
@@ -235,6 +235,26 @@ def test_diagnose_shows_the_newest_wal_of_each_timeline(desk):
             }
         }
     }
+
+
+@pytest.mark.parametrize(
+    "words", [["check"], ["status"], ["show-servers"], ["-f", "json", "show-servers"]], ids=" ".join
+)
+def test_a_connection_string_nobody_understands_keeps_nobody_from_looking(desk, words):
+    desk.server("main", conninfo="host=a password='Secret", description="the main one")
+    result = desk.run(*words, "main")
+    assert "main" in result.out.splitlines()[0]
+    assert "unterminated quote" in result.out
+    assert "Secret" not in result.out + result.err
+    assert result.err == ""
+
+
+def test_diagnose_works_with_a_connection_string_nobody_understands(desk):
+    desk.server("main", conninfo="host=a password='Secret")
+    result = desk.run("diagnose")
+    assert result.code == 0
+    assert "unterminated quote" in result.json()["servers"]["main"]["status"]["connection_error"]
+    assert "Secret" not in result.out
 
 
 def test_a_process_that_does_not_run_cannot_be_terminated(desk):
