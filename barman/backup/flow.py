@@ -41,12 +41,15 @@ def take_backup(prepared: Prepared, request: BackupRequest) -> BackupRecord:
     with ExitStack() as cleanup:
         flow = _Flow(prepared, cleanup)
         try:
-            return flow.run(request)
+            record = flow.run(request)
         except BaseException as failure:
             error = flow.fail(failure)
             if isinstance(failure, Exception):
                 raise error from failure
             raise
+        # Whatever becomes of the words, the backup is complete.
+        flow.conclude(record)
+        return record
 
 
 class _Flow:
@@ -84,9 +87,7 @@ class _Flow:
         record = self._executor.stop(record)
         record = self._executor.make_durable(record)
         self._job.action = "saving the record of the backup"
-        record = self._save(replace(record, status=Status.WAITING_FOR_WALS))
-        self._conclude(record)
-        return record
+        return self._save(replace(record, status=Status.WAITING_FOR_WALS))
 
     def fail(self, failure: BaseException) -> BackupFailed:
         """End what is going on, note the reason, run the hooks; return the error to tell."""
@@ -163,7 +164,8 @@ class _Flow:
         directory = server.paths.backup_dir(record.backup_id)
         self._tell(f"Starting backup using {method} method for server {server.name} in {directory}")
 
-    def _conclude(self, record: BackupRecord) -> None:
+    def conclude(self, record: BackupRecord) -> None:
+        """Tell what was done."""
         size, own = record.size or 0, record.deduplicated_size or 0
         saved = (
             ""

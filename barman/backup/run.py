@@ -107,6 +107,13 @@ def _wait(job: Job, request: BackupRequest, record: BackupRecord) -> None:
     except KeyboardInterrupt:
         job.reporter.warning(f"no longer waiting for the WAL file {record.end_wal}; the copy itself is complete")
         return
+    except BarmanError as error:
+        # As without waiting: what the archive suffers from does not spoil the copy.
+        job.reporter.error(
+            f"backup {record.backup_id} of server {job.server.name} is complete, and its WAL cannot be archived: "
+            f"{error.message}"
+        )
+        return
     if not is_here:
         job.reporter.error(
             f"the WAL file {record.end_wal} was not received within {request.wait_timeout_s:g} seconds; "

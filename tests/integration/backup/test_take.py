@@ -115,6 +115,23 @@ def test_waiting_ends_in_time_and_the_backup_stays(stream, cluster, home, record
 
 
 @pytest.mark.pg(each=False)
+def test_an_archive_that_takes_nothing_ends_the_waiting_and_not_the_backup(stream, cluster, record, scratch):
+    server = stream(cluster)
+    server.set(post_backup_script=f"touch {scratch / 'post'}")
+    [directory] = [place for place in server.wals.iterdir() if place.is_dir()]
+    directory.chmod(0o500)
+    try:
+        result = server.run("backup", "--wait", "--wait-timeout", "60", check=False)
+    finally:
+        directory.chmod(0o700)
+    assert result.status == 1
+    [backup_id] = server.backup_ids()
+    assert re.search(rf"ERROR: backup {backup_id} of server main is complete, and its WAL cannot be", result.stderr)
+    assert record(server, backup_id).status.value == "WAITING_FOR_WALS"
+    assert (scratch / "post").exists()
+
+
+@pytest.mark.pg(each=False)
 def test_ids_are_unique_however_fast_they_follow(stream, cluster):
     server = stream(cluster)
     for _ in range(4):
