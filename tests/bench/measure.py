@@ -30,18 +30,20 @@ if pid == 0:
     signal.alarm(int(sys.argv[1]))
     os.execv(sys.argv[2], sys.argv[2:])
 status, usage = os.wait4(pid, 0)[1:]
-print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - began, usage.ru_maxrss]))
+cpu_s = usage.ru_utime + usage.ru_stime
+print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - began, cpu_s, usage.ru_maxrss]))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of a program. peak_mib: memory of the largest of its processes.
+    """One run of a program. cpu_s: of all its processes. peak_mib: memory of the largest of them.
 
     settled_s: until what it left running in the background had ended, too. is_over: it was stopped after LIMIT_S.
     """
 
     seconds: float
+    cpu_s: float
     peak_mib: float
     settled_s: float
     is_over: bool = False
@@ -51,10 +53,10 @@ def measure(argv: Sequence[str | Path], env: Mapping[str, str]) -> Measured:
     """Run argv as the unprivileged user and measure it; a failure of it ends the benchmark."""
     command = [sys.executable, "-I", "-S", "-c", _STOPWATCH, str(LIMIT_S), *(str(word) for word in argv)]
     ended = subprocess.run(command, env=dict(env), cwd="/", capture_output=True, text=True, check=True, **as_user())
-    status, seconds, peak_kib = json.loads(ended.stdout)
+    status, seconds, cpu_s, peak_kib = json.loads(ended.stdout)
     if status not in {0, -signal.SIGALRM}:
         raise SystemExit(f"{argv} ended with {status}\n{ended.stderr}")
-    return Measured(seconds, peak_kib / 1024, seconds, is_over=status != 0)
+    return Measured(seconds, cpu_s, peak_kib / 1024, seconds, is_over=status != 0)
 
 
 def interleave(cases: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, Measured]:
@@ -83,6 +85,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
 def _median(runs: Sequence[Measured]) -> Measured:
     return Measured(
         statistics.median(run.seconds for run in runs),
+        statistics.median(run.cpu_s for run in runs),
         statistics.median(run.peak_mib for run in runs),
         statistics.median(run.settled_s for run in runs),
         runs[-1].is_over,
