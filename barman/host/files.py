@@ -163,16 +163,25 @@ def unlink_durably(path: AnyPath) -> None:
     """Remove a file so that it stays removed; nothing happens if it is not there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+    with contextlib.suppress(FileNotFoundError):
         fsync_directory(os.path.dirname(os.fspath(path)) or ".")
 
 
 def remove_tree(path: AnyPath) -> None:
     """Remove a directory and all below it so that it stays removed; nothing happens if it is not there.
 
-    Symbolic links are removed, never followed.
+    Symbolic links below it are removed, never followed; if it is one itself, that is an error.
     """
-    with contextlib.suppress(FileNotFoundError):
+    if os.path.islink(path):
+        raise OSError(errno.ENOTDIR, "it is a symbolic link", os.fspath(path))
+    try:
         shutil.rmtree(path)
+    except FileNotFoundError:
+        # Perhaps not all of it: another process may be removing the same files.
+        if os.path.lexists(path):
+            shutil.rmtree(path)
+    # Also if it is gone already: whoever removed it may have been killed before this.
+    with contextlib.suppress(FileNotFoundError):
         fsync_directory(os.path.dirname(os.path.abspath(path)))
 
 

@@ -61,4 +61,6 @@ class Reserve:
     def _release(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._place)
-        self._file.close()
+        # Closing writes what is buffered, and on a full disk fails again.
+        with contextlib.suppress(OSError):
+            self._file.close()

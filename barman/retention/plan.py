@@ -146,6 +146,8 @@ def plan_needs(
     for record in filter(_may_be_restored, survivors):
         begin, end = record.begin_wal, record.end_wal
         if begin is None:
+            if record.is_copy_done:
+                return WalNeeds(None, (), f"the record of backup {record.backup_id} does not say where its WAL begins")
             continue
         if keeps.get(record.backup_id) is KeepTarget.STANDALONE and end is not None and record.status is Status.DONE:
             ranges.append((begin, end))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -131,7 +131,7 @@ def _judge(
             reason = f"{'among' if inside else 'not among'} the newest {places}{raised}"
             yield record.backup_id, Verdict(Word.VALID if inside else Word.OBSOLETE, reason)
         return
-    point = now - policy.length
+    point = _reach(now, policy)
     reached = False
     valid = 0
     for record in counted:
@@ -146,6 +146,14 @@ def _judge(
             yield record.backup_id, Verdict(Word.POTENTIALLY_OBSOLETE, reason)
         else:
             yield record.backup_id, Verdict(Word.OBSOLETE, "older than the window needs")
+
+
+def _reach(now: datetime, window: RecoveryWindow) -> datetime:
+    try:
+        return now - window.length
+    except OverflowError:
+        # Longer than there is a calendar: everything is inside.
+        return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def _inherit(

@@ -114,10 +114,43 @@ def test_a_tree_is_removed_without_following_links(tmp_path):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_tree_behind_a_link_is_not_removed(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "t").symlink_to(tmp_path / "kept")
+    with pytest.raises(OSError, match="it is a symbolic link") as caught:
+        files.remove_tree(tmp_path / "t")
+    assert caught.value.filename == str(tmp_path / "t")
+    assert (tmp_path / "kept").exists()
+
+
+def test_a_tree_another_process_removes_too_is_gone_at_the_end(tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / "t" / name).mkdir(parents=True)
+    rmdir = os.rmdir
+
+    def rmdir_twice(*words, **options):
+        monkeypatch.setattr(os, "rmdir", rmdir)
+        rmdir(*words, **options)
+        rmdir(*words, **options)
+
+    monkeypatch.setattr(os, "rmdir", rmdir_twice)
+    files.remove_tree(tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_what_was_removed_before_is_made_durable(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "fsync_directory", synced.append)
+    files.remove_tree(tmp_path / "t")
+    files.unlink_durably(tmp_path / "file")
+    assert synced == [str(tmp_path)] * 2
+
+
 def test_unlinking_passes_over_what_is_missing(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     files.unlink_durably(tmp_path / "file")
     files.unlink_durably(tmp_path / "file")
+    files.unlink_durably(tmp_path / "missing" / "file")
     assert os.listdir(tmp_path) == []
 
 

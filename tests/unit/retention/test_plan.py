@@ -226,6 +226,14 @@ def test_nothing_goes_while_a_record_cannot_be_read():
     assert removed(ALL, records, leaving=damaged) == ALL[:5]
 
 
+def test_nothing_goes_while_a_complete_backup_does_not_say_where_its_wal_begins():
+    needs = plan_needs(catalog(backup(1), backup(2, 5)), {})
+
+    assert needs.since is None
+    assert plan_wal_removal([segment(1)], needs) == []
+    assert "20261101T000000 does not say" in needs.reason
+
+
 def test_backups_being_deleted_need_nothing():
     assert removed(ALL, catalog(backup(1, 2, doomed=True), backup(2, 6))) == ALL[:5]
 

@@ -76,6 +76,8 @@ def test_a_month_has_31_days(unit, days):
             {0: FULL, 3: STANDALONE, 4: FULL},
             "KEEP:FULL VALID VALID KEEP:STANDALONE KEEP:FULL",
         ),
+        ("RECOVERY WINDOW OF 99999999 MONTHS", [1, 9000], 0, {}, "VALID VALID"),
+        ("RECOVERY WINDOW OF 99999999999999999999 DAYS", [1, 9000], 0, {}, "VALID VALID"),
         ("RECOVERY WINDOW OF 0 DAYS", [1, 2], 0, {}, "VALID OBSOLETE"),
         (None, [1, 2], 0, {0: FULL}, "- -"),
     ],
