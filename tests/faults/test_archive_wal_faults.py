@@ -199,7 +199,8 @@ def require_order(trace: list[str], server: BarmanServer, final: str, name: str)
         return found
 
     directory = re.escape(os.path.dirname(final))
-    named = first(rf'(link|rename)\(.*"{re.escape(final)}"\)')
+    # Another thread's call may come between the beginning and the end of this one.
+    named = first(rf'(link|rename)\(.*"{re.escape(final)}"(\)| <unfinished)')
     source = re.search(r'\("([^"]+)"', trace[named])[1]
     synced = first(rf"fsync\(\d+<{re.escape(source)}>")
     assert synced < named, "its content was not synced before it got its name"
