@@ -132,6 +132,8 @@ def _delete_one(server: Server, deletion: Deletion, reporter: Reporter, *, by_ha
     backup_id, reason = deletion
     _log.info("deleting backup %s of server %s: %s", backup_id, server.name, reason)
     started, start = clock.now(), clock.monotonic()
+    if not by_hand:
+        reporter.info(f"Enforcing retention policy: removing backup {backup_id} for server {server.name}")
     reporter.info(f"Deleting backup {backup_id} for server {server.name}")
     remove_backup(server, backup_id, reporter, by_hand=by_hand)
     elapsed = pretty_interval(timedelta(seconds=clock.monotonic() - start))

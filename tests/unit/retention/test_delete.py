@@ -290,6 +290,7 @@ def test_the_policy_deletes_what_is_obsolete(catalog, open_main, reporter):
     server = open_main(retention_policy="REDUNDANCY 1")
 
     assert enforce(server, NOW, reporter) == [FIRST, SECOND]
+    assert f"Enforcing retention policy: removing backup {FIRST} for server main" in reporter.told
     assert sorted(catalog.backups.load()) == [THIRD]
     assert catalog.archived() == sorted(catalog.listed()) == after(8)
     assert enforce(server, NOW, reporter) == []
