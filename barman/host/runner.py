@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import selectors
@@ -24,7 +25,6 @@ _TAIL_LINES = 20
 _CHUNK = 65536
 _STOP_GRACE_S = 5.0
 _TICK_S = 1.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Completed(NamedTuple):
@@ -98,13 +98,12 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], stderr: BinaryIO) -> s
     """
     try:
         return subprocess.Popen(
-            list(argv),
+            _dying_with_us(argv, env, signal.SIGTERM),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env=dict(env),
             start_new_session=True,
-            preexec_fn=_death_pact(signal.SIGTERM),  # noqa: PLW1509  safe with threads, as in _run
         )
     except OSError as error:
         raise _not_started(argv, error) from error
@@ -161,18 +160,16 @@ class _Call(NamedTuple):
 
 
 def _run(call: _Call, *, timeout_s: float | None, check: bool, death_signal: int | None, stop_signal: int) -> Completed:
+    argv = ["/bin/sh", "-c", call.command] if isinstance(call.command, str) else call.command
     try:
         process = subprocess.Popen(
-            call.command,
-            shell=isinstance(call.command, str),
+            argv if death_signal is None else _dying_with_us(argv, call.env, death_signal),
             stdin=subprocess.PIPE if call.input is not None else call.stdin or subprocess.DEVNULL,
             stdout=call.stdout or subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=None if call.env is None else dict(call.env),
             cwd=call.cwd,
             start_new_session=True,
-            # Safe with threads: it calls nothing but prctl, getppid and kill.
-            preexec_fn=None if death_signal is None else _death_pact(death_signal),  # noqa: PLW1509
         )
     except OSError as error:
         raise _not_started(call.shown, error) from error
@@ -298,28 +295,22 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 @functools.cache
-def _prctl() -> Callable[[int, int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    import ctypes
-
-    return cast("Callable[[int, int], int]", ctypes.CDLL(None).prctl)
+def _setpriv() -> str | None:
+    return shutil.which("setpriv") if sys.platform.startswith("linux") else None
 
 
-def _death_pact(number: int) -> Callable[[], None] | None:
-    """Return what a child does before exec so that it gets signal number when its parent dies."""
-    prctl = _prctl()
-    if prctl is None:
-        return None
-    parent = os.getpid()
+def _dying_with_us(argv: Sequence[str], env: Mapping[str, str] | None, number: int) -> list[str]:
+    """Return argv in the care of setpriv, which has the kernel send it signal number when we die.
 
-    def pact() -> None:
-        prctl(_PR_SET_PDEATHSIG, number)
-        # The parent may have died before the pact was made.
-        if os.getppid() != parent:
-            os.kill(os.getpid(), number)
-
-    return pact
+    Not done by a function between fork and exec: that is unsafe once there are threads. Where there is no setpriv (not
+    Linux), argv as it is. FileNotFoundError if its program is not there, which setpriv would tell too late.
+    """
+    setpriv = _setpriv()
+    if setpriv is None:
+        return list(argv)
+    if shutil.which(argv[0], path=(os.environ if env is None else env).get("PATH", os.defpath)) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+    return [setpriv, "--pdeathsig", signal.Signals(number).name.removeprefix("SIG"), "--", *argv]
 
 
 def _not_started(shown: Sequence[str], error: OSError) -> CommandError:
