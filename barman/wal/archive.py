@@ -159,7 +159,7 @@ class _Run:
                 for name in batch:
                     self._try([name], staying)
                 return
-            self._failures += 1
+            self._failures += not _is_about_content(error)
             if self._failures == _FAILURES_IN_A_ROW:
                 raise
             self._tell(BatchResult(errors=((batch[0], error.message),)))
@@ -238,6 +238,12 @@ def _is_hopeless(error: Exception) -> bool:
         return error.status is None
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in _HOPELESS
+
+
+def _is_about_content(error: Exception) -> bool:
+    """Whether it is the content of this one file, here or in the archive, that is at fault, and not a medium."""
+    cause = error.__cause__
+    return isinstance(error, StorageError) and not (isinstance(cause, OSError) and cause.errno is not None)
 
 
 def _cores() -> int:

@@ -8,8 +8,10 @@ import pytest
 
 from barman.errors import Transient
 from barman.host import files
+from barman.progress import LogReporter
 from barman.server import open_server
 from barman.wal import batch as module
+from barman.wal.archive import archive_wal
 from barman.wal.batch import BatchResult, Intake
 from tests.support.settings import load_text
 from tests.support.wal import name_of, segment
@@ -79,3 +81,21 @@ def test_a_second_name_of_the_archived_file_is_made_durable_before_it_goes(serve
     assert archive(main) == BatchResult(rows=(NAME,))
     assert synced == [path]
     assert not path.exists()
+
+
+def test_archived_files_that_are_damaged_do_not_keep_back_what_is_new(server):
+    main = server()
+    names = [name_of(number) for number in range(1, 7)]
+    for name in names[:5]:
+        stored = main.paths.wals / name[:16] / name
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        stored.write_bytes(b"\x1f\x8b\x08 no gzip after all")
+    for name in names:
+        (main.paths.incoming / name).write_bytes(segment(name))
+    main.locks.directory.mkdir(parents=True, exist_ok=True)
+
+    (report,) = archive_wal(main, LogReporter(), verbose=False).sources
+
+    assert report.archived == (names[5],)
+    assert [name for name, _ in report.errors] == names[:5]
+    assert sorted(path.name for path in main.paths.incoming.iterdir()) == names[:5]
