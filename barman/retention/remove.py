@@ -17,7 +17,7 @@ from barman.catalog.hook_variables import backup_variables, wal_variables
 from barman.catalog.record import BackupId, BackupType
 from barman.catalog.selection import next_backup
 from barman.catalog.wal_archive import archive_key
-from barman.errors import Refused, StorageError
+from barman.errors import Refused, StorageError, UnknownBackup
 from barman.host.files import remove_tree
 from barman.host.hooks import Event
 from barman.retention.plan import concerns_wal, plan_needs, plan_wal_removal
@@ -39,12 +39,15 @@ def remove_backup(server: Server, backup_id: BackupId, reporter: Reporter, *, by
     """Remove one backup, and the WAL that nothing else needs; hold the backup lock.
 
     The delete hooks may still refuse: HookAborted, and nothing has changed. After any other error the removal has
-    begun; calling this again finishes it. Raises LockBusy if somebody works on this backup, Refused if it was kept.
+    begun; calling this again finishes it. Raises LockBusy if somebody works on this backup, Refused if it was kept,
+    UnknownBackup if it is gone.
     """
     lock = server.locks.backup_id(backup_id)
     with lock:
         records, keeps = server.backups.load(), server.backups.keeps()
-        record = records[backup_id]
+        record = records.get(backup_id)
+        if record is None:
+            raise UnknownBackup(f"backup {backup_id} of server '{server.name}' was deleted by another process")
         if backup_id in keeps and not record.doomed:
             raise Refused(f"backup {backup_id} is kept for ever ({keeps[backup_id].value}) and is not deleted")
         hooks, variables = server.hooks(Event.DELETE), backup_variables(server.paths, records, record)

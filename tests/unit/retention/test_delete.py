@@ -14,6 +14,7 @@ from barman.errors import ConfigError, HookAborted, LockBusy, Refused, StorageEr
 from barman.progress import LogReporter
 from barman.retention.delete import delete_backup, enforce, purge_before_first_backup, server_verdicts
 from barman.retention.keep import keep_backup, release_backup
+from barman.retention.remove import remove_backup
 from barman.server import open_server
 from tests.support.catalogs import BEGINNING, HISTORY, HandMade, backup_id, label, segment
 from tests.support.settings import load_text
@@ -145,6 +146,11 @@ def test_the_next_rsync_backup_learns_what_is_its_own_now(catalog, server, repor
 def test_unknown_backups_are_told(server, reporter):
     with pytest.raises(UnknownBackup, match="main"):
         delete_backup(server, backup_id(9), reporter)
+
+
+def test_a_backup_that_went_away_meanwhile_is_told(server, reporter):
+    with pytest.raises(UnknownBackup, match="was deleted by another process"):
+        remove_backup(server, backup_id(7), reporter, by_hand=False)
 
 
 def test_a_kept_backup_and_the_last_ones_are_refused(catalog, open_main, reporter):
