@@ -7,16 +7,14 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from barman.host.transfer import Stopped
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 Lane = TypeVar("Lane")
 
 _TICK_S = 1.0
-
-
-class Stopped(Exception):
-    """Another part of the work failed or was interrupted; this one ends too."""
 
 
 class Workers(Generic[Lane]):

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from barman.errors import CommandError
 from barman.host import runner
 from barman.host.files import remove_tree
+from barman.host.transfer import copy_file
 from barman.postgres.tools import find_tool, pg_combinebackup_argv
 from barman.postgres.versions import major_version
 from barman.restore.exclusions import CONTROL_FILE, MANIFEST, is_excluded
 from barman.restore.extract import extract_all
 from barman.restore.fetch import HELD_BACK, copy_trees, make_links, whole_route
 from barman.restore.plan import Placement
-from barman.restore.transfer import copy_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from barman.catalog.layout import ServerPaths
     from barman.catalog.record import BackupId, BackupRecord
+    from barman.host.transfer import Flow
     from barman.postgres.tools import Tool
     from barman.restore.fetch import Route
     from barman.restore.plan import BackupFiles, RestorePlan
-    from barman.restore.transfer import Flow
 
 _OUTPUT = ".barman-combine"
 

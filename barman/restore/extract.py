@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.errors import CatalogError, Permanent
 from barman.host.files import naming
+from barman.host.transfer import copy_stream, work_through
 from barman.restore.fetch import make_directory
-from barman.restore.transfer import copy_stream, work_through
 from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from barman.host.transfer import Flow
     from barman.restore.fetch import Route
     from barman.restore.plan import Tarball
-    from barman.restore.transfer import Flow
 
 _BLOCK = 1 << 20
 # A tarball ends with two blocks of zeros. Source: POSIX, pax, "ustar Interchange Format".

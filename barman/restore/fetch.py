@@ -8,15 +8,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from barman.host.files import naming
+from barman.host.transfer import copy_file, work_through
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, is_excluded
-from barman.restore.transfer import copy_file, work_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from barman.host.transfer import Flow
     from barman.restore.plan import Placement
-    from barman.restore.transfer import Flow
 
     # The target of a path relative to what is copied; None: it is left out, with all below it.
     Route = Callable[[str], str | None]

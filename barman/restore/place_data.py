@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from barman.errors import CatalogError
 from barman.host.files import naming
+from barman.host.transfer import Flow, copy_file
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
 from barman.restore.destination import make_places, require_space, require_usable
 from barman.restore.exclusions import CONTROL_FILE, MANIFEST
 from barman.restore.extract import extract_all
 from barman.restore.fetch import HELD_BACK, copy_trees, data_route, make_links, tree_size, whole_route
 from barman.restore.plan import Method
-from barman.restore.transfer import Flow, copy_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

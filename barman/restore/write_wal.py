@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from barman.errors import NotFound, StorageError, WalError
 from barman.host.files import make_directories, naming
+from barman.host.transfer import copy_bytes, copy_stream, work_through
 from barman.postgres.lsn import format_lsn
 from barman.postgres.timelines import history_name
 from barman.postgres.wal_names import segment_start
 from barman.restore.fetch import make_directory
-from barman.restore.transfer import copy_bytes, copy_stream, work_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from barman.catalog.wal_archive import WalArchive
+    from barman.host.transfer import Flow
     from barman.progress import Bar, Reporter
     from barman.restore.plan import RestorePlan
     from barman.restore.timelines import Histories
-    from barman.restore.transfer import Flow
     from barman.restore.wal_plan import WalCopy
 
 _FILE_MODE = 0o600

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import struct
+import sys
 import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -78,7 +78,7 @@ class RsyncExecutor:
                 hint="Grant it pg_read_all_settings.",
             )
         found = self._system_identifier(facts.data_directory)
-        if found is not None and found != facts.system_identifier:
+        if found != facts.system_identifier:
             raise Refused(
                 f"{facts.data_directory} on {self._host} is of another cluster than conninfo leads to "
                 f"(system identifiers {found} and {facts.system_identifier})"
@@ -235,28 +235,38 @@ class RsyncExecutor:
     def _data(self, record: BackupRecord) -> Path:
         return self._server.paths.data_dir(record.backup_id)
 
-    def _system_identifier(self, pgdata: str) -> str | None:
-        """Return the identifier in the control file, the first thing that is copied; CommandError if it cannot be."""
-        shell = None if self._shell is None else self._shell.text()
-        with tempfile.TemporaryDirectory(prefix="barman-") as scratch:
-            directory, name = os.path.split(f"{pgdata}/{CONTROL_FILE}")
-            argv = rsync.copy_argv(rsync.Source(directory, shell), scratch, scratch=scratch)
-            complaints = rsync.Complaints()
-            done = runner.run(
-                argv,
-                timeout_s=_QUICK_S,
-                env={**self._server.environment(), "LC_ALL": "C"},
-                input=os.fsencode(name) + b"\0",
-                check=False,
-                on_line=lambda line: None if rsync.parse_copied(line) is not None else complaints.take(line),
-            )
-            if not complaints.is_harmless(done.status):
-                raise CommandError(f"cannot copy from {self._host}: {complaints.reason(done.status)}", argv=argv)
-            try:
-                with open(os.path.join(scratch, name), "rb") as file:
-                    return str(struct.unpack("=Q", file.read(8))[0])
-            except OSError as error:
-                raise CommandError(f"cannot copy from {self._host}: there is no {pgdata}/{CONTROL_FILE}") from error
+    def _system_identifier(self, pgdata: str) -> str:
+        """Return the identifier in the control file, the first thing that is read; CommandError if it cannot be."""
+        path = f"{pgdata}/{CONTROL_FILE}"
+        try:
+            if self._shell is None:
+                return _identifier_in(path)
+            with tempfile.TemporaryDirectory(prefix="barman-") as scratch:
+                self._fetch(self._shell, path, scratch)
+                return _identifier_in(os.path.join(scratch, os.path.basename(path)))
+        except OSError as error:
+            raise CommandError(f"cannot copy from {self._host}: {path}: {error.strerror}") from error
+
+    def _fetch(self, shell: RemoteShell, path: str, scratch: str) -> None:
+        directory, name = os.path.split(path)
+        argv = rsync.copy_argv(rsync.Source(directory, shell.text()), scratch, scratch=scratch)
+        complaints = rsync.Complaints()
+        done = runner.run(
+            argv,
+            timeout_s=_QUICK_S,
+            env={**self._server.environment(), "LC_ALL": "C"},
+            input=os.fsencode(name) + b"\0",
+            check=False,
+            on_line=lambda line: None if rsync.parse_copied(line) is not None else complaints.take(line),
+        )
+        if not complaints.is_harmless(done.status):
+            raise CommandError(f"cannot copy from {self._host}: {complaints.reason(done.status)}", argv=argv)
+
+
+def _identifier_in(control_file: str) -> str:
+    """Return the system identifier, which a control file begins with. Source: PostgreSQL, catalog/pg_control.h."""
+    with open(control_file, "rb") as file:
+        return str(int.from_bytes(file.read(8), sys.byteorder))
 
 
 def _remote_shell(job: Job) -> RemoteShell | None:

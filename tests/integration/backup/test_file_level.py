@@ -215,27 +215,6 @@ def test_a_manifest_is_written_if_asked_for(copying, cluster, verify):
 
 
 @pytest.mark.pg(each=False)
-def test_the_files_of_another_cluster_are_refused(copying, clusters, cluster, installation, scratch):
-    other = clusters.make(installation, "other", fresh=True, start=False)
-    # As if the same path led to something else where the files are read.
-    elsewhere = _made(scratch / "bin") / "rsync"
-    elsewhere.write_text(f"""#!/bin/sh
-for word do
-    shift
-    case $word in {cluster.data}/*) word={other.data}${{word#{cluster.data}}} ;; esac
-    set -- "$@" "$word"
-done
-exec {shutil.which("rsync")} "$@"
-""")
-    elsewhere.chmod(0o755)
-    server = copying(cluster, path_prefix=f"{elsewhere.parent}:{installation.tools}")
-    result = server.run("backup", check=False)
-    assert result.status == 1
-    assert f"{cluster.data} on this host is of another cluster" in result.stderr
-    assert server.backup_ids() == []
-
-
-@pytest.mark.pg(each=False)
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from barman.backup.workers import Stopped, Workers
+from barman.backup.workers import Workers
+from barman.host.transfer import Stopped
 
 
 def test_every_task_is_done_once_by_somebody():

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from barman.errors import CatalogError
+from barman.host.transfer import Flow
 from barman.progress import NoBar
 from barman.restore.extract import extract, extract_all
 from barman.restore.fetch import HELD_BACK, data_route, whole_route
 from barman.restore.plan import Placement, Tarball
-from barman.restore.transfer import Flow
 
 if TYPE_CHECKING:
     from pathlib import Path

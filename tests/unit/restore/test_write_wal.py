@@ -6,10 +6,10 @@ import io
 import pytest
 
 from barman.errors import NotFound, WalError
+from barman.host.transfer import Flow
 from barman.postgres.timelines import TimelineHistory
 from barman.postgres.wal_names import segment_name
 from barman.progress import LogReporter, NoBar
-from barman.restore.transfer import Flow
 from barman.restore.wal_plan import WalPlan
 from barman.restore.write_wal import WalWriter
 from barman.storage.compress.codecs import identify, open_reader

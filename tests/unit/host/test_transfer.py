@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from barman.host.transfer import Flow, Stopped, copy_file, copy_stream, work_through
 from barman.progress import NoBar
 from barman.restore.fetch import (
     HELD_BACK,
@@ -19,7 +20,6 @@ from barman.restore.fetch import (
     whole_route,
 )
 from barman.restore.plan import Placement
-from barman.restore.transfer import Flow, Stopped, copy_file, copy_stream, work_through
 
 
 class _Counting(NoBar):
