@@ -37,7 +37,8 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
     cores = len(os.sched_getaffinity(0))
     header = (
         "compression", "segments", "ours, segments/s", "3.19.1, segments/s", "times faster",
-        "ours, CPU s", "3.19.1, CPU s", "codec alone, 1 core, segments/s", f"ours / ({cores} cores x codec)", "ours, MiB",
+        "ours, CPU s", "3.19.1, CPU s",
+        "codec alone, 1 core, segments/s", f"ours / ({cores} cores x codec)", "ours, MiB",
     )  # fmt: skip
     rows = (_row(one, programs, scratch, rounds, segments[: _FEWER.get(one)]) for one in _COMPRESSIONS)
     print_table("archive-wal of segments of 16 MiB from incoming/", header, rows)
