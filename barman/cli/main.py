@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _COMPLETION_VARIABLE: Final = "_BARMAN_COMPLETE"
+_STDERR: Final = 2
 
 
 class _Commands(click.Group):
@@ -131,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(_barman, {}, "barman", _COMPLETION_VARIABLE, os.environ[_COMPLETION_VARIABLE])
+    _open_closed_streams()
     # Until the log is open, records go nowhere rather than to the terminal, which shows the messages anyway.
     logging.getLogger("barman").addHandler(logging.NullHandler())
     app = App()
@@ -138,9 +140,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(app, arguments)
         try:
             app.output.close()
-        except BrokenPipeError:
+        except OSError as error:
             _drop_standard_output()
             code = code or 1
+            if not isinstance(error, BrokenPipeError):
+                click.echo(f"ERROR: cannot write to standard output: {error.strerror}", err=True)
     logs.close_log()
     return code
 
@@ -224,6 +228,17 @@ def _signals() -> Iterator[None]:
 
 def _terminate(number: int, _frame: FrameType | None) -> None:
     raise Terminated(f"got {signal.Signals(number).name}")
+
+
+def _open_closed_streams() -> None:
+    """Where a stream was closed by the caller, use /dev/null, lest the next file we open becomes its number."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= _STDERR:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the life of the process
 
 
 def _drop_standard_output() -> None:

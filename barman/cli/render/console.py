@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 from barman.cli.render.output import Colour, Output
+from barman.errors import StorageError
 from barman.postgres.conninfo import mask_secrets
 from barman.progress import NoBar
 
@@ -80,7 +81,9 @@ class ConsoleOutput(Output):
         if kind == "DEBUG" and not self._debug:
             return
         text = f"{kind}: {message}"
-        self._out.flush()
+        # What stdout cannot take is found out again when all is said.
+        with contextlib.suppress(OSError):
+            self._out.flush()
         self._write(self._err, self.paint(text, _KIND_COLOURS[kind]) if kind in _KIND_COLOURS else text)
         if hint:
             self._write(self._err, f"HINT: {hint}")
@@ -90,7 +93,12 @@ class ConsoleOutput(Output):
         # A bar is taken off the screen for the time of the line, so that neither smears the other.
         if self._progress is not None:
             self._progress.stop()
-        stream.write(mask_secrets(text) + "\n")
+        try:
+            stream.write(mask_secrets(text) + "\n")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StorageError(f"cannot write to standard output: {error.strerror}") from error
         if self._progress is not None:
             stream.flush()
             self._progress.start()

@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import click
 import pytest
@@ -347,6 +349,30 @@ def test_a_user_that_does_not_exist_is_an_error(desk):
     result = desk.run("list-servers")
     assert result.code == 1
     assert "ERROR: the user 'nobody-of-this-name' of option barman_user does not exist" in result.err
+
+
+PROGRAM = "from barman.entrypoints import barman; import sys; sys.exit(barman())"
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_output_that_cannot_be_written_is_one_error(desk, form):
+    desk.server("main")
+    argv = [sys.executable, "-c", PROGRAM, "-c", desk.conf, "-f", form, "show-servers", "main"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("ERROR: ")
+    assert ended.stderr.endswith("cannot write to standard output: No space left on device\n")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(desk, closed):
+    desk.server("main")
+    command = f'exec "$0" -c "$1" -c {desk.conf} list-servers {closed}'
+    ended = subprocess.run(["sh", "-c", command, sys.executable, PROGRAM], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == ("" if ">&-" in closed.split() else "main\n")
 
 
 def test_what_is_wrong_at_the_start_is_told_once(desk):
