@@ -75,7 +75,9 @@ def test_segments_and_histories_are_there_decoded_and_marked(write):
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"", b"short", gzip.compress(_segment(3))[:-20], gzip.compress(b"short"), _segment(3) + b"x", None]
+    "damaged",
+    [b"", b"short", gzip.compress(_segment(3))[:-20], gzip.compress(b"short"), _segment(3) + b"x", None],
+    ids=["empty", "short", "compressed and cut", "compressed and short", "long", "missing"],
 )
 def test_a_damaged_or_missing_segment_ends_the_restore_and_is_named(damaged, write):
     archive = _Archive(**{_name(n): _segment(n) for n in (1, 2)})
