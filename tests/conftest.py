@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.support.clusters import Cluster, ClusterMaker
@@ -24,12 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+_HYPOTHESIS_PROFILES = {"quick": 100, "ci": 500, "deep": 10_000}
 _FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the markers; make the scratch directory here, so that the worker processes share it."""
+    """Name markers and profiles; make the scratch directory here, so that the worker processes share it."""
     run_directory()
+    for name, examples in _HYPOTHESIS_PROFILES.items():
+        # how long an example takes says something about the machine only
+        slow = [hypothesis.HealthCheck.too_slow]
+        hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile(os.environ.get("BARMAN_TEST_PROFILE", "quick"))
     # who loses patience with us gets the same clean end as with Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line(
