@@ -11,6 +11,7 @@ from tests.bench.subjects import compare
 from tests.support.clusters import ClusterMaker
 from tests.support.homes import BarmanHome
 from tests.support.installations import choose
+from tests.support.processes import wait_until
 from tests.support.sshd import Sshd
 from tests.support.users import give
 
@@ -88,7 +89,14 @@ def _server(directory: Path, programs: Path, cluster: Cluster) -> BarmanServer:
     home = BarmanHome(directory, programs=programs, log_level="INFO")
     server = home.copying(cluster, directory.name.replace(".", "_"))
     server.start_streaming(cluster)
-    server.close_and_archive(cluster)
+
+    def has_wal() -> bool:
+        # Barman 3.19 archives a segment when there is a newer one.
+        cluster.switch_wal()
+        server.run("archive-wal")
+        return bool(server.archived_wals())
+
+    wait_until(has_wal, "WAL is archived", step_s=0.5)
     server.run("backup")
     return server
 

@@ -82,7 +82,7 @@ class Sshd:
         """The ssh_command that gets there."""
         known = f"-o UserKnownHostsFile={self.directory}/known_hosts"
         where = f"{unprivileged_user().pw_name}@127.0.0.1"
-        return f"ssh -F none -p {self.port} -i {self.directory}/user_key {known} {where}"
+        return f"ssh -F none -o LogLevel=ERROR -p {self.port} -i {self.directory}/user_key {known} {where}"
 
     def _listens(self) -> bool:
         with socket.socket() as probe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 
 import pytest
 
@@ -78,6 +79,45 @@ def test_on_every_version_under_load_with_a_tablespace(copying, cluster, scratch
     cluster.sql("insert into there values (-1)")
     server.close_and_archive(cluster)
     recovered(server, cluster, backup_id, "--tablespace", f"apart:{scratch}/recovered/apart")
+
+
+_CHURN = """
+create table passing (id int primary key, body text);
+insert into passing select g, repeat('x', 500) from generate_series(1, 2000) g;
+create table emptied as select g as id from generate_series(1, 5000) g; truncate emptied;
+create table grown as select g as id, repeat('y', 900) as body from generate_series(1, 3000) g;
+drop table passing; drop table emptied; drop table grown;
+"""
+
+
+@pytest.mark.pg(each=False)
+def test_while_tables_come_grow_and_go(copying, cluster, recovered):
+    cluster.load(500)
+    server = copying(cluster, parallel_jobs=2, reuse_backup="link", bandwidth_limit=15000)
+    over = threading.Event()
+
+    def churn():
+        while not over.wait(0.2):
+            cluster.sql(_CHURN)
+
+    thread = threading.Thread(target=churn)
+    with cluster.loading(20):
+        thread.start()
+        try:
+            ids = [_backup(server)[0] for _ in range(2)]
+        finally:
+            over.set()
+            thread.join()
+    server.close_and_archive(cluster)
+    for backup_id in ids:
+        restored = recovered(server, cluster, backup_id)
+        if restored.value("select count(*) from pg_available_extensions where name = 'amcheck'"):
+            restored.sql("create extension amcheck")
+            restored.sql(
+                "select bt_index_check(indexrelid, true) from pg_index join pg_class on pg_class.oid = indexrelid"
+                " where relam = (select oid from pg_am where amname = 'btree') and relpersistence = 'p' and indisvalid"
+            )
+        restored.stop()
 
 
 @pytest.mark.pg(each=False)

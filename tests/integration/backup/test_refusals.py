@@ -57,7 +57,7 @@ def test_a_failed_check_that_matters(stream, cluster):
 
 def test_a_method_that_is_not_there(stream, cluster):
     server = stream(cluster)
-    server.set(backup_method="local-rsync")
+    server.set(backup_method="local-to-cloud")
     result = server.run("backup", check=False)
     assert result.status == 1
     assert "Traceback" not in result.stderr
