@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.support.homes import BarmanHome, our_programs
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.pg(each=False)
 
@@ -59,6 +62,8 @@ def test_each_deletes_what_the_other_backed_up(switched, cluster):
     first, second = theirs.backup("--wait"), ours.backup("--wait")
     ours.run("delete", first)
     assert theirs.backup_ids() == [second]
+    # the reference writes over a backup of the same second
+    wait_until(lambda: time.strftime("%Y%m%dT%H%M%S") > second, "the next second")
     third = theirs.backup("--wait")
     theirs.run("delete", second)
     assert ours.backup_ids() == [third]

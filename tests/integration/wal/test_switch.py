@@ -31,7 +31,8 @@ def test_force_needs_the_privilege_for_a_checkpoint(home, cluster):
     cluster.sql("revoke pg_checkpoint from barman")
     result = home.streaming(cluster).run("switch-wal", "--force", check=False)
     assert result.status == 1
-    assert result.stderr.startswith("ERROR: the role of the connection may not request a checkpoint\nHINT: ")
+    expected = "ERROR: server main: the role of the connection may not request a checkpoint\nHINT: "
+    assert result.stderr.startswith(expected)
 
 
 def test_it_can_wait_until_the_segment_is_in_the_archive(home, cluster):
@@ -53,7 +54,7 @@ def test_a_segment_that_does_not_arrive_in_time_is_an_error(home, cluster):
     current = cluster.current_wal()
     result = server.run("switch-wal", "--archive", "--archive-timeout", 1, check=False)
     assert result.status == 1
-    assert f"ERROR: The WAL file {current} has not been received in 1 seconds" in result.stderr
+    assert f"ERROR: server main: The WAL file {current} has not been received in 1 seconds" in result.stderr
 
 
 def test_with_nothing_closed_it_waits_for_any_segment_and_forgives(home, cluster):
@@ -105,7 +106,7 @@ def test_one_server_that_is_down_does_not_keep_the_others_from_switching(home, c
     up.load(1)
     result = home.run("switch-wal", "all", check=False)
     assert result.status == 1
-    assert "ERROR: cannot connect to PostgreSQL" in result.stderr
+    assert "ERROR: server a: cannot connect to PostgreSQL" in result.stderr
     assert "has been closed on server 'b'" in result.stdout
 
 
