@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 # A batch is to last about this long: so much work a crash can undo, so long others wait for the ledger.
 _BATCH_S = 1.0
 _LARGEST_BATCH = 512
+# With fewer files the workers that are done with theirs would wait too long for the one that is not.
+_FILES_PER_WORKER = 4
 _FAILURES_IN_A_ROW = 3
 _HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
@@ -126,15 +128,15 @@ class _Run:
         queue = self._source.plan(_list(self._source.directory), limit=self._source.limit)
         names = [name for name in queue.names if name != queue.staying or not self._is_archived(name)]
         self._announce(len(names), queue.total)
-        size = 1 if self._intake.has_hooks else 2 * self._intake.workers
+        smallest = _FILES_PER_WORKER * self._intake.workers
+        size = 1 if self._intake.has_hooks else smallest
         while names:
-            # Until the first segment has told which cluster this is, the others cannot be compared with it.
-            batch = _next_batch(names, size if self._intake.knows_cluster else 1)
+            batch = _next_batch(names, size)
             del names[: len(batch)]
             started = monotonic()
             self._try(batch, queue.staying)
             if not self._intake.has_hooks:
-                size = _adapt(size, len(batch), monotonic() - started)
+                size = max(smallest, _adapt(size, len(batch), monotonic() - started))
         self._set_unknown_aside(queue.unknown)
         return SourceReport(self._source.title, tuple(self._results), queue.unknown)
 
@@ -229,7 +231,7 @@ def _next_batch(names: Sequence[str], size: int) -> Sequence[str]:
 def _adapt(size: int, done: int, seconds: float) -> int:
     """Return how many files the next batch should have to last as long as a batch should."""
     fitting = int(done * _BATCH_S / max(seconds, 0.001))
-    return max(1, min(fitting, 4 * size, _LARGEST_BATCH))
+    return min(fitting, 4 * size, _LARGEST_BATCH)
 
 
 def _is_hopeless(error: Exception) -> bool:

@@ -97,23 +97,16 @@ class Intake:
         """Whether hooks are run, which expect one file at a time."""
         return bool(self._hooks)
 
-    @property
-    def knows_cluster(self) -> bool:
-        """Whether the system identifier is known that WAL must have."""
-        return self._cluster is not None
-
     def archive(self, directory: Path, file_names: Sequence[str], *, staying: str | None = None) -> BatchResult:
         """Archive files of directory; on return those archived are durable, listed, and gone from directory.
 
         staying: the one that is to stay there. Raises StorageError or CommandError if any of them cannot be stored,
         HookAborted if a hook says stop; every file is then still in directory, but may be in the archive, too.
         """
-        looks = list(self._pool.map(self._look, [directory / name for name in file_names]))
+        looks = self._look_at_all([directory / name for name in file_names])
         candidates = [look for look in looks if isinstance(look, _Candidate)]
         errors, unfinished = self._turn_away(look for look in looks if isinstance(look, _Unfit))
         for candidate in candidates:
-            if self._cluster is None and candidate.inspection.system_id is not None:
-                self._cluster = Identity(candidate.inspection.system_id)
             self._hooks.before(self._source_variables(candidate))
         try:
             stored = self._store(candidates)
@@ -132,6 +125,17 @@ class Intake:
         return BatchResult(rows, tuple(stored.entries), conflicts, errors + failures, unfinished)
 
     # Looking
+
+    def _look_at_all(self, paths: Sequence[Path]) -> list[_Candidate | _Unfit | None]:
+        """Look at files side by side, but one by one until it is known which cluster they are of."""
+        looks: list[_Candidate | _Unfit | None] = []
+        while self._cluster is None and len(looks) < len(paths):
+            look = self._look(paths[len(looks)])
+            looks.append(look)
+            if isinstance(look, _Candidate) and look.inspection.system_id is not None:
+                self._cluster = Identity(look.inspection.system_id)
+        looks.extend(self._pool.map(self._look, paths[len(looks) :]))
+        return looks
 
     def _look(self, path: Path) -> _Candidate | _Unfit | None:
         """Look at one file; None if it is gone."""
