@@ -148,6 +148,7 @@ class _Batch:
         self._cancelled = threading.Event()
         self._begun: list[tuple[Write, Future[Future[_Temporary | None]]]] = []
         self._directories: dict[Path, None] = {}
+        self._swept: set[Path] = set()
 
     def __enter__(self) -> None:
         return None
@@ -165,10 +166,11 @@ class _Batch:
     def begin(self, write: Write) -> None:
         """Start to produce one object's content."""
         target = self._root / write.key
-        if target.parent not in self._directories:
+        if target.parent not in self._swept:
             with _translating(self._root / write.key):
                 files.make_directories(target.parent)
                 files.remove_stale_temporaries(target.parent)
+            self._swept.add(target.parent)
             # With those above: a killed process may have made them without making their names durable.
             self._directories |= dict.fromkeys(_directories(self._root, write.key))
         self._begun.append((write, self._producing.submit(self._produce, write, target)))
