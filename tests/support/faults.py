@@ -41,4 +41,5 @@ def run_with_fault(
     injection = f"inject={calls}:{fault}:when={when}"
     follow = (["-f"] if threads else []) + ([] if path is None else ["-P", str(path)])
     words = ["strace", *follow, "-qq", "-o", str(log), "-e", f"trace={calls}", "-e", "signal=none", "-e", injection]
-    return run([*words, *argv], env=env, cwd=cwd, timeout_s=timeout_s)
+    # The calls counted are to be those of the program, not those of Python keeping what it compiled.
+    return run([*words, *argv], env={**env, "PYTHONDONTWRITEBYTECODE": "1"}, cwd=cwd, timeout_s=timeout_s)
