@@ -28,7 +28,9 @@ class Overrides:
     staging_path: Path | None = None
     recovery_staging_path: Path | None = None
     local_staging_path: Path | None = None
+    staging_location: Literal["local", "remote"] | None = None
     combine_mode: Literal["copy", "link", "clone", "copy-file-range"] | None = None
+    network_compression: bool | None = None
 
     def applied_to(self, settings: ServerSettings) -> ServerSettings:
         """Return the settings this restore is to be made with."""
@@ -38,12 +40,15 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """One restore to this host.
+    """One restore.
 
     backup: id, shortcut, name, or `auto`. destination: the new data directory, absolute. tablespaces: new places by
     tablespace name. get_wal: whether PostgreSQL fetches its WAL from the archive itself; None: as configured.
     restore_command: for PostgreSQL, instead of the generated one. recovery_conf_filename: below the destination.
     staging_wal_directory: where WAL for recovery to a target goes, instead of barman_wal in the destination.
+    remote_ssh_command: how to get to the host the destination is on; None: this one. recovery_option_port: of ssh, for
+    the barman-wal-restore that fetches WAL on another host. delta: whether what is in the destination may stay and be
+    made equal; None: as configured.
     """
 
     backup: str
@@ -56,4 +61,7 @@ class RestoreRequest:
     restore_command: str | None = None
     recovery_conf_filename: str | None = None
     staging_wal_directory: Path | None = None
+    remote_ssh_command: str | None = None
+    recovery_option_port: int | None = None
+    delta: bool | None = None
     overrides: Overrides = field(default_factory=Overrides)

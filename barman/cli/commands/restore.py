@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Parsed, so that the refusal is clear; the names are those of the parameters below.
 _NOT_AVAILABLE: Mapping[str, str] = {
     "remote_ssh_command": "restoring to another host (--remote-ssh-command)",
-    "delta_restore": "restoring over existing files (--delta-restore)",
+    "delta": "restoring over existing files (--delta-restore)",
     "snapshot_recovery_instance": "restoring disk snapshots (--snapshot-recovery-instance)",
     "gcp_zone": "restoring disk snapshots (--gcp-zone)",
     "azure_resource_group": "restoring disk snapshots (--azure-resource-group)",
@@ -102,7 +102,7 @@ def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callabl
 @click.option("--jobs-start-batch-size", type=POSITIVE, hidden=True)
 @click.option("--jobs-start-batch-period", type=POSITIVE, hidden=True)
 @click.option("--network-compression/--no-network-compression", default=None, help="Compress on the wire.")
-@click.option("--delta-restore/--no-delta-restore", default=None, hidden=True)
+@click.option("--delta-restore/--no-delta-restore", "delta", default=None, hidden=True)
 @click.option("--remote-ssh-command", hidden=True)
 @click.option("--snapshot-recovery-instance", hidden=True)
 @click.option("--gcp-zone", "--snapshot-recovery-zone", "gcp_zone", hidden=True)
@@ -134,8 +134,7 @@ def command(
     from barman.restore.run import restore
 
     _require_available(options)
-    if options["recovery_option_port"] is not None:
-        app.output.warning("--recovery-option-port has no effect for a restore to this host")
+    _require_consistent(app, options)
     server = app.server(server_name, Profile.F)
     request = RestoreRequest(
         backup=backup_id,
@@ -156,10 +155,18 @@ def _require_available(options: Mapping[str, Any]) -> None:
     for name, what in _NOT_AVAILABLE.items():
         if options[name]:
             raise Refused(f"{what} is not available in this version")
+
+
+def _require_consistent(app: App, options: Mapping[str, Any]) -> None:
+    """Refuse options that contradict each other; tell of those without effect."""
+    if options["remote_ssh_command"] is not None:
+        return
     if options["network_compression"]:
         raise Refused("--network-compression needs --remote-ssh-command")
     if options["staging_location"] == "remote":
         raise Refused("--staging-location remote needs --remote-ssh-command")
+    if options["recovery_option_port"] is not None:
+        app.output.warning("--recovery-option-port has no effect for a restore to this host")
 
 
 def _target_options(app: App, options: Mapping[str, Any]) -> TargetOptions:
