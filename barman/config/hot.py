@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from barman.config.active_model import resolve_active_server
 from barman.config.conflicts import find_conflicts
@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 
     from barman.config.settings import ServerSettings
     from barman.config.sources import Sources
+    from barman.storage.compress.codecs import CustomFilters
 
 # Intervals would load datetime, and no rule looks at them.
 _WANTED = frozenset(name for name, option in SERVER_OPTIONS.items() if option.kind is not INTERVAL)
 
 
 class HotServer(NamedTuple):
-    """The few settings of one server that hot programs use; directories as text, as they may be URLs."""
+    """The few settings of one server that hot programs use; directories as text, as they may be URLs.
+
+    log_file, log_format: of the whole installation; without a file there is no log.
+    """
 
     name: str
+    backup_directory: str
     incoming_wals_directory: str
     streaming_wals_directory: str
     wals_directory: str
@@ -36,6 +41,17 @@ class HotServer(NamedTuple):
     compression: str | None
     custom_decompression_filter: str | None
     custom_compression_magic: str | None
+    log_file: str | None
+    log_format: str
+
+    def custom_filters(self) -> CustomFilters | None:
+        """Return how files of a custom compression are recognised and decompressed; None if there are none."""
+        from barman.storage.compress.codecs import CustomFilters
+
+        if self.compression != "custom" and self.custom_compression_magic is None:
+            return None
+        magic = bytes.fromhex(self.custom_compression_magic[2:]) if self.custom_compression_magic else None
+        return CustomFilters(None, self.custom_decompression_filter, magic)
 
 
 def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str, *, inactive: bool) -> HotServer:
@@ -45,7 +61,8 @@ def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str,
     or this server's part of it cannot be used, UnknownServer if there is none of this name.
     """
     path = find_config_file(explicit, environ)
-    become_user(str(resolve_globals(read_globals(path)).values["barman_user"]))
+    installation = resolve_globals(read_globals(path)).values
+    become_user(str(installation["barman_user"]))
     sources = read_sources(path)
     conflicts = find_shared_paths({server: _directories(sources, server) for server in sources.servers})
     if conflicts.between:
@@ -60,7 +77,8 @@ def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str,
     if errors:
         problems = [f"server '{name}' is disabled: {error}" for error in errors]
         raise ConfigError(f"server '{name}' is disabled", problems=problems, hint=f"See 'barman check {name}'.")
-    return HotServer(**{field: getattr(settings, field, name) for field in HotServer._fields})
+    values: dict[str, Any] = {**installation, **active.resolved.values, "name": name}
+    return HotServer(**{field: values[field] for field in HotServer._fields})
 
 
 def _directories(sources: Sources, name: str) -> dict[str, str]:

@@ -188,7 +188,7 @@ def _places(server: HotServer, name: WalName, *, partial: bool) -> tuple[str, ..
 @contextlib.contextmanager
 def _open(server: HotServer, name: WalName, *, partial: bool) -> Iterator[_Wal]:
     """Open the first complete file that goes by the name; _NotFound if there is none."""
-    filters = _filters(server)
+    filters = server.custom_filters()
     for path in _places(server, name, partial=partial):
         try:
             file = open(path, "rb")  # noqa: SIM115 - closed below
@@ -200,13 +200,6 @@ def _open(server: HotServer, name: WalName, *, partial: bool) -> Iterator[_Wal]:
                 yield wal
                 return
     raise _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
-
-
-def _filters(server: HotServer) -> codecs.CustomFilters | None:
-    if server.compression != "custom" and server.custom_compression_magic is None:
-        return None
-    magic = bytes.fromhex(server.custom_compression_magic[2:]) if server.custom_compression_magic else None
-    return codecs.CustomFilters(None, server.custom_decompression_filter, magic)
 
 
 def _inspect(name: WalName, path: str, file: BinaryIO, filters: codecs.CustomFilters | None) -> _Wal:

@@ -6,9 +6,11 @@ They parse their own arguments, because click alone would cost more than they ha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from barman.errors import BarmanError, ConfigError, Terminated
@@ -33,6 +35,14 @@ class Messages:
         self._client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
         self._json: dict[str, list[str]] | None = {} if as_json else None
         self._quiet = quiet
+        self._log: tuple[str, str] | None = None
+
+    def log_to(self, path: str | None, line_format: str) -> None:
+        """Write warnings and errors to a log file, too, one line each, as the other commands of barman do.
+
+        line_format: as in log_format; None for path: there is no log file.
+        """
+        self._log = None if path is None else (path, line_format)
 
     def info(self, message: str) -> None:
         """A line for the caller, on standard output."""
@@ -58,13 +68,30 @@ class Messages:
         sys.stdout.flush()
 
     def _tell(self, level: str, message: str, hint: str | None = None) -> None:
+        address = f" (ssh host: {self._client})" if self._client else ""
+        self._write_log(level, f"{message}{address}")
         if self._json is not None:
             self._json.setdefault(f"_{level}", []).append(message)
             return
-        address = f" (ssh host: {self._client})" if self._client else ""
         sys.stderr.write(f"{level}: {message}{address}\n")
         if hint:
             sys.stderr.write(f"HINT: {hint}\n")
+
+    def _write_log(self, level: str, message: str) -> None:
+        """Append a line; a log that cannot be written keeps nobody from working, and standard error has it as well."""
+        if self._log is None:
+            return
+        path, line_format = self._log
+        now = time.time()
+        asctime = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03d}"
+        fields = {"asctime": asctime, "process": os.getpid(), "name": __name__, "levelname": level, "message": message}
+        try:
+            line = line_format % fields
+        except (KeyError, ValueError, TypeError):
+            # Fields that only the logging module has, which takes too long to load.
+            line = f"{asctime} [{os.getpid()}] {__name__} {level}: {message}"
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8", errors="surrogateescape") as log:
+            log.write(f"{line}\n")
 
 
 def build_parser(command: str, description: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:

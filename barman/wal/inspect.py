@@ -1,4 +1,4 @@
-"""Looking at a WAL file before it is archived: whether it is what its name says, whole, and of our cluster."""
+"""Looking at a WAL file before it is archived: is it what its name says, whole, and of our cluster? Hot-safe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from barman.errors import Permanent, WalError
-from barman.postgres.timelines import parse_history
 from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
 from barman.postgres.wal_names import WalKind, parse_wal_name
 from barman.storage.compress.codecs import identify, open_reader
@@ -62,16 +61,31 @@ def inspect_wal(
     filters, if compression is custom. Compressed files are read to their end, plain ones only as far as the first page
     header; encrypted ones cannot be looked into. OSError if the file cannot be read.
     """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        start = file.read(LONG_HEADER_SIZE)
-        file.seek(0)
-        encryption = "gpg" if is_openpgp(start) else None
-        compression = None if encryption else identify(start, custom=custom)
-        found = _Found(None, "")
-        if encryption is None:
-            content = _Content(file, status.st_size, compression, custom)
-            found = _look(content, parse_wal_name(name), _Expected(segment_size, system_id, version))
+    with open(path, "rb") as file:
+        return inspect_file(
+            file, name=name, segment_size=segment_size, system_id=system_id, version=version, custom=custom
+        )
+
+
+def inspect_file(
+    file: BinaryIO,
+    *,
+    name: str,
+    segment_size: int | None = None,
+    system_id: str | None = None,
+    version: str | None = None,
+    custom: CustomFilters | None = None,
+) -> Inspection:
+    """The same as inspect_wal, for a real file that is open at its start; where it stands afterwards is undefined."""
+    status = os.fstat(file.fileno())
+    # Not file.read: a filter will be given the descriptor, which must stand at the beginning.
+    start = os.pread(file.fileno(), LONG_HEADER_SIZE, 0)
+    encryption = "gpg" if is_openpgp(start) else None
+    compression = None if encryption else identify(start, custom=custom)
+    found = _Found(None, "")
+    if encryption is None:
+        content = _Content(file, status.st_size, compression, custom)
+        found = _look(content, parse_wal_name(name), _Expected(segment_size, system_id, version))
     return Inspection(
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
@@ -151,6 +165,9 @@ def _look_at_text(file: BinaryIO, name: WalName) -> _Found:
         if not text.startswith("START WAL LOCATION"):
             return _Found(DAMAGED, "no backup label: it does not begin with START WAL LOCATION")
         return _Found(None, "")
+    # Here, because it loads dataclasses, and hot programs see a history file once in a lifetime.
+    from barman.postgres.timelines import parse_history
+
     try:
         parse_history(text, name.timeline)
     except WalError as error:

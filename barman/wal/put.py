@@ -1,18 +1,17 @@
 """put-wal: receive WAL files on standard input and store them in the incoming directory. Hot.
 
 The stream is a tar archive: files, then SHA256SUMS or MD5SUMS. Nothing is kept unless every file has the right sum.
-Exit 0 means: the files are in the incoming directory under their names, durably. A file that is there with another
-content is never replaced: the newcomer goes to the errors directory, and the exit code makes PostgreSQL keep its own.
+Exit 0 means: all files are in the incoming directory under their names, or in the archive, durably. What cannot be
+WAL of this cluster, or has a name that another content has already, goes to the errors directory, and the exit code
+makes PostgreSQL keep its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
-import shutil
 import sys
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -21,17 +20,24 @@ from barman.config.hot import open_hot_server
 from barman.errors import WalError
 from barman.host import files
 from barman.postgres.wal_names import is_wal_name
-from barman.wal.error_names import free_error_path
+from barman.wal import accept
 from barman.wal.hot_program import Messages, build_parser, run_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from barman.config.hot import HotServer
 
 _ALGORITHMS = {"SHA256SUMS": "sha256", "MD5SUMS": "md5"}
 _SUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]+) [ *](?:\./)?(?P<name>\S+)")
-_CHUNK = 1 << 20
+_LARGEST_SUMS = 1 << 20
+_WORKERS = 4
+
+REPORT = "BARMAN.report"
+"""A global pax header of the stream, which other receivers ignore: tell on standard output which files are stored."""
+
+STORED = "stored"
+"""Begins the line about a file in that report; the rest is its name."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.test:
             messages.info(f"Ready to accept WAL files for the server {server.name}")
             return 0
+        messages.log_to(server.log_file, server.log_format)
         return receive(server, sys.stdin.buffer, messages)
 
     status = run_program(messages, work)
@@ -56,75 +63,95 @@ def main(arguments: Sequence[str]) -> int:
     return status
 
 
-class _Received(NamedTuple):
-    """A file of the stream, complete but not yet stored. digests: by algorithm, filled on demand."""
-
-    name: str
-    temporary: str
-    file: BinaryIO
-    digests: dict[str, str]
-
-    def digest(self, algorithm: str) -> str:
-        """Return the hexadecimal digest of the content."""
-        if algorithm not in self.digests:
-            self.file.seek(0)
-            self.digests[algorithm] = _digest(self.file, algorithm)
-        return self.digests[algorithm]
-
-
 def receive(server: HotServer, stream: BinaryIO, messages: Messages) -> int:
-    """Store the files of a stream; returns the exit code: 0, or 1 when a file conflicts with a stored one.
+    """Store the files of a stream; returns the exit code: 0, or 1 when any of them is refused.
 
-    WalError if the stream is damaged or a sum is missing or wrong: nothing was kept then.
+    WalError if the stream is damaged or a sum is missing or wrong: nothing was kept then. A file that is refused for
+    what is in it, or for another file of its name, goes to the errors directory; it keeps nobody else out.
     """
     incoming = server.incoming_wals_directory
     files.make_directories(incoming)
     files.remove_stale_temporaries(incoming)
-    received: list[_Received] = []
     with contextlib.ExitStack() as cleanup:
-        sums = _read_stream(stream, incoming, received, cleanup, messages)
-        _require_sums(received, sums)
-        for one in received:
-            with files.naming(one.temporary):
-                os.fsync(one.file.fileno())
-        conflicts = [one for one in received if not _store(one, incoming)]
+        transfer = _read_stream(stream, incoming, cleanup, messages)
+        _require_sums(transfer)
+        refusals = _examine_all(transfer.received, server)
+        stored = []
+        for one in transfer.received:
+            if refusals[one.name] is None:
+                refusals[one.name] = accept.store(one, server)
+            if refusals[one.name] is None:
+                stored.append(one.name)
         files.fsync_directory(incoming)
-        for one in conflicts:
-            place = _set_aside(one, server.errors_directory)
-            messages.error(
-                f"WAL file {one.name} of server '{server.name}' is already in {incoming} with different content,"
-                f" the new one is in {place}",
-                "Find out which cluster archives here besides the right one.",
-            )
-    return 1 if conflicts else 0
+        if transfer.wants_report:
+            for name in stored:
+                messages.info(f"{STORED} {name}")
+        for one in transfer.received:
+            _tell_refusal(one, refusals[one.name], server, messages)
+    return 0 if len(stored) == len(transfer.received) else 1
 
 
-def _read_stream(
-    stream: BinaryIO,
-    incoming: str,
-    received: list[_Received],
-    cleanup: contextlib.ExitStack,
-    messages: Messages,
-) -> dict[str, Mapping[str, str]]:
-    """Write the files of the stream to temporary ones; return the sums by algorithm and name."""
+def _examine_all(received: Sequence[accept.Received], server: HotServer) -> dict[str, accept.Refusal | None]:
+    """Look at the files, and sync those that are good, several at a time; return why not, by name."""
+    cluster = accept.expected_cluster(server)
+
+    def examine(one: accept.Received) -> accept.Refusal | None:
+        return accept.examine(one, server, cluster)
+
+    if len(received) == 1:
+        return {received[0].name: examine(received[0])}
+    # Not for a single file: it would take longer to load than to work.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return dict(zip((one.name for one in received), pool.map(examine, received), strict=True))
+
+
+def _tell_refusal(one: accept.Received, refusal: accept.Refusal | None, server: HotServer, messages: Messages) -> None:
+    if refusal is None:
+        return
+    place = accept.set_aside(one, server.errors_directory, refusal.kind)
+    if refusal.kind == accept.CONFLICT:
+        hint = "Find out which cluster archives here besides the right one."
+        problem = f"is already there: {refusal.reason}"
+    else:
+        hint, problem = "Look at this file on the PostgreSQL host.", f"is not accepted: {refusal.reason}"
+    messages.error(f"WAL file {one.name} of server '{server.name}' {problem}; the new one is in {place}", hint)
+
+
+class _Transfer(NamedTuple):
+    """What a stream held. sums: by algorithm and name. wants_report: the sender wants to hear what is stored."""
+
+    received: list[accept.Received]
+    sums: dict[str, Mapping[str, str]]
+    wants_report: bool
+
+
+def _read_stream(stream: BinaryIO, incoming: str, cleanup: contextlib.ExitStack, messages: Messages) -> _Transfer:
+    """Write the files of the stream to temporary ones."""
+    received: dict[str, accept.Received] = {}
     sums: dict[str, Mapping[str, str]] = {}
     try:
-        with tarfile.open(mode="r|", fileobj=stream, bufsize=_CHUNK) as archive:
+        with tarfile.open(mode="r|", fileobj=stream, bufsize=accept.CHUNK) as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
                 content = _open_member(archive, member, name)
                 if name in _ALGORITHMS:
-                    sums[_ALGORITHMS[name]] = _parse_sums(content.read().decode("utf-8", "replace"), name, messages)
+                    text = content.read(_LARGEST_SUMS).decode("utf-8", "replace")
+                    sums[_ALGORITHMS[name]] = _parse_sums(text, name, messages)
+                elif name in received:
+                    raise WalError(f"the stream holds {name} twice")
                 else:
-                    received.append(_extract(content, member, os.path.join(incoming, name), cleanup))
-        while stream.read(_CHUNK):
+                    received[name] = _extract(content, member, os.path.join(incoming, name), cleanup)
+            wants_report = REPORT in archive.pax_headers
+        while stream.read(accept.CHUNK):
             # The sender must be able to write to the end.
             pass
     except tarfile.TarError as error:
         raise WalError(f"the stream is not a complete tar archive: {error}") from error
     if not received:
         raise WalError("the stream holds no WAL file")
-    return sums
+    return _Transfer(list(received.values()), sums, wants_report)
 
 
 def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> BinaryIO:
@@ -147,13 +174,13 @@ def _parse_sums(text: str, file: str, messages: Messages) -> Mapping[str, str]:
     return sums
 
 
-def _extract(content: BinaryIO, member: tarfile.TarInfo, path: str, cleanup: contextlib.ExitStack) -> _Received:
+def _extract(content: BinaryIO, member: tarfile.TarInfo, path: str, cleanup: contextlib.ExitStack) -> accept.Received:
     temporary, file = files.open_temporary(path)
     cleanup.callback(_discard, temporary, file)
     digest = hashlib.sha256()
     size = 0
     with files.naming(temporary):
-        for chunk in _chunks(content):
+        while chunk := content.read(accept.CHUNK):
             digest.update(chunk)
             file.write(chunk)
             size += len(chunk)
@@ -162,8 +189,7 @@ def _extract(content: BinaryIO, member: tarfile.TarInfo, path: str, cleanup: con
         os.utime(file.fileno(), (member.mtime, member.mtime))
     if size != member.size:
         raise WalError(f"{member.name} in the stream is cut short")
-    reader = cleanup.enter_context(open(temporary, "rb"))  # noqa: SIM115 - cleanup closes it
-    return _Received(os.path.basename(path), temporary, reader, {"sha256": digest.hexdigest()})
+    return accept.Received(os.path.basename(path), temporary, file, {"sha256": digest.hexdigest()})
 
 
 def _discard(temporary: str, file: BinaryIO) -> None:
@@ -172,100 +198,15 @@ def _discard(temporary: str, file: BinaryIO) -> None:
     file.close()
 
 
-def _require_sums(received: Sequence[_Received], sums: Mapping[str, Mapping[str, str]]) -> None:
-    algorithm = "md5" if "md5" in sums else "sha256"
-    expected = sums.get(algorithm, {})
-    names = {one.name for one in received}
+def _require_sums(transfer: _Transfer) -> None:
+    algorithm = "md5" if "md5" in transfer.sums else "sha256"
+    expected = transfer.sums.get(algorithm, {})
+    names = {one.name for one in transfer.received}
     for name in expected:
         if name not in names:
             raise WalError(f"the stream holds a checksum of {name} but not the file")
-    for one in received:
+    for one in transfer.received:
         if one.name not in expected:
             raise WalError(f"the stream holds {one.name} but not its checksum")
         if one.digest(algorithm) != expected[one.name]:
             raise WalError(f"WAL file {one.name} was damaged on the way: wrong {algorithm} checksum")
-
-
-def _store(one: _Received, incoming: str) -> bool:
-    """Give a file its final name, without a directory fsync; False if another content has it."""
-    final = os.path.join(incoming, one.name)
-    try:
-        # Unlike a rename, a link never replaces what another process has put there meanwhile.
-        os.link(one.temporary, final)
-    except FileExistsError:
-        return _is_stored(one, final)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
-            raise
-        # A file system without hard links.
-        if os.path.lexists(final):
-            return _is_stored(one, final)
-        os.rename(one.temporary, final)
-        return True
-    os.unlink(one.temporary)
-    return True
-
-
-def _is_stored(one: _Received, final: str) -> bool:
-    """Whether final has the same WAL in it; then it is durable on return, whoever wrote it."""
-    try:
-        file = open(final, "rb")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        # Archived in this moment: for that it had to be complete, and archiving compares.
-        os.rename(one.temporary, final)
-        return True
-    with file:
-        if _digest(file, "sha256") != one.digest("sha256") and not _is_same_wal(one.file, file):
-            return False
-        with files.naming(final):
-            os.fsync(file.fileno())
-    return True
-
-
-def _is_same_wal(new: BinaryIO, old: BinaryIO) -> bool:
-    """Compare what two compressed files decompress to; the same segment compressed twice may differ in bytes."""
-    from barman.storage.compress import codecs
-
-    found = []
-    digests = set()
-    for file in (new, old):
-        file.seek(0)
-        codec = codecs.identify(file.read(codecs.LONGEST_MAGIC))
-        file.seek(0)
-        found.append(codec)
-        if codec is None:
-            digests.add(_digest(file, "sha256"))
-        else:
-            with codecs.open_reader(file, codec) as reader:
-                digests.add(_digest(reader, "sha256"))
-    return found != [None, None] and len(digests) == 1
-
-
-def _set_aside(one: _Received, errors: str) -> str:
-    """Keep a conflicting file in the errors directory, once however often it is sent; return where it is."""
-    files.make_directories(errors)
-    marker = re.compile(rf"{re.escape(one.name)}\.\d{{8}}T\d{{6}}Z\.duplicate")
-    for name in os.listdir(errors):
-        path = os.path.join(errors, name)
-        if marker.fullmatch(name):
-            with open(path, "rb") as file:
-                if _digest(file, "sha256") == one.digest("sha256"):
-                    return path
-    path = free_error_path(errors, one.name, "duplicate")
-    one.file.seek(0)
-    with files.replacing(path, mode=0o600) as target:
-        shutil.copyfileobj(one.file, target, _CHUNK)
-    return path
-
-
-def _digest(file: BinaryIO, algorithm: str) -> str:
-    # MD5 is the wire format of older senders; it guards against accidents, not against attackers.
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    for chunk in _chunks(file):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk

@@ -9,11 +9,13 @@ import sys
 import pytest
 
 from tests.support.places import PROJECT
+from tests.support.wal import MIB, name_of, segment
 from tests.support.wire import Site
 
-WAL = "000000010000000000000001"
-NEXT = "000000010000000000000002"
-CONTENT = os.urandom(1 << 20) + bytes(15 << 20)
+SIZE = 16 * MIB
+WAL = name_of(1, size=SIZE)
+NEXT = name_of(2, size=SIZE)
+CONTENT = segment(WAL, size=SIZE)
 
 
 @pytest.fixture(params=["our client, their host", "their client, our host"])

@@ -12,14 +12,15 @@ import pytest
 import zstandard
 
 from barman.client import wal_archive
+from tests.support.wal import MIB, name_of, segment
 
-WAL = "000000010000000000000003"
+WAL = name_of(3)
 
 
 @pytest.fixture
 def wal(tmp_path):
     path = tmp_path / WAL
-    path.write_bytes(os.urandom(100_000) + bytes((1 << 20) - 100_000))
+    path.write_bytes(segment(WAL)[:100_000] + bytes(MIB - 100_000))
     path.chmod(0o600)
     return path
 
@@ -80,7 +81,7 @@ def test_the_last_compression_option_wins(site, wal):
 def test_a_conflicting_file_is_not_acknowledged(site, wal):
     assert archive(site, wal) == 0
     before = site.incoming()
-    wal.write_bytes(os.urandom(1 << 20))
+    wal.write_bytes(segment(WAL, filling=1))
     assert archive(site, wal) == 1
     assert site.incoming() == before
 
