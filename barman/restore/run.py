@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from barman.config.settings import ServerSettings
     from barman.progress import Reporter
-    from barman.restore.configure import Configured, FileFinding
     from barman.restore.plan import RestorePlan
     from barman.restore.prepare import Prepared
     from barman.restore.request import RestoreRequest
+    from barman.restore.settings_plan import FileChange, FileFinding, SettingsPlan
     from barman.server import Server
 
 _FSYNC_WORKERS = 8
@@ -46,7 +46,7 @@ class RestoreReport:
 
     backup_id: str
     destination: Path
-    changes: tuple[FileFinding, ...]
+    changes: tuple[FileChange, ...]
     warnings: tuple[FileFinding, ...]
     missing_files: tuple[str, ...]
     started: datetime
@@ -106,7 +106,7 @@ def _warn_of_deprecated(settings: ServerSettings, plan: RestorePlan, reporter: R
 
 def _write(
     server: Server, ready: Prepared, settings: ServerSettings, placer: DataPlacer, reporter: Reporter
-) -> Configured:
+) -> SettingsPlan:
     plan = ready.plan
     reporter.info("Copying the base backup.")
     placer.place()

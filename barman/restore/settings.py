@@ -72,8 +72,17 @@ _DANGEROUS = frozenset(
 _INCLUDES = frozenset({"include", "include_dir", "include_if_exists"})
 
 
+class Change(NamedTuple):
+    """One setting in a file that is put out of force. line: from 1, in the new text, of its replacement new, if any."""
+
+    line: int
+    option: str
+    old: str
+    new: str | None
+
+
 class Finding(NamedTuple):
-    """One setting in a file that was changed, or that the operator should look at. line: from 1, in the new text."""
+    """One setting in a file that the operator should look at. line: from 1, in the new text."""
 
     line: int
     option: str
@@ -92,7 +101,7 @@ class Mangled:
     """A configuration file made safe. text: its new content, the old one if there are no changes."""
 
     text: str
-    changes: tuple[Finding, ...]
+    changes: tuple[Change, ...]
     warnings: tuple[Finding, ...]
     includes: tuple[Include, ...]
 
@@ -106,7 +115,7 @@ def mangle(text: str, *, is_standby: bool, replaces: frozenset[str] = frozenset(
     """
     unwanted = _RECOVERY | replaces if is_standby else _RECOVERY | _STANDBY | replaces
     lines: list[str] = []
-    changes: list[Finding] = []
+    changes: list[Change] = []
     warnings: list[Finding] = []
     includes: list[Include] = []
     for line in _LINE.findall(text):
@@ -114,11 +123,11 @@ def mangle(text: str, *, is_standby: bool, replaces: frozenset[str] = frozenset(
         if name in _DISARMED:
             ending = "\n" if line.endswith("\n") else ""
             lines += [MARK + line.rstrip("\r\n") + "\n", _DISARMED[name] + ending]
-            changes.append(Finding(len(lines), name, _DISARMED[name].split(" = ")[1]))
+            changes.append(Change(len(lines), name, value, _DISARMED[name].split(" = ")[1]))
             continue
         if name in unwanted:
             lines.append(MARK + line)
-            changes.append(Finding(len(lines), name, value))
+            changes.append(Change(len(lines), name, value, None))
             continue
         lines.append(line)
         if name in _DANGEROUS:

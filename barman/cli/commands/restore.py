@@ -209,7 +209,7 @@ def _show(app: App, report: RestoreReport) -> None:
     elapsed = pretty_interval(report.elapsed)
     output.info(f"Restore operation completed (start time: {report.started}, elapsed time: {elapsed})")
     output.info("Your PostgreSQL server has been successfully prepared for recovery!")
-    output.result("changes", [list(change) for change in report.changes])
+    output.result("changes", [[change.file, change.line, change.option, change.value] for change in report.changes])
     output.result("changes_count", len(report.changes))
     output.result("warnings", [list(warning) for warning in report.warnings])
     output.result("warnings_count", len(report.warnings))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from barman.restore.configure import FileFinding, configure
+from barman.restore.configure import DirectoryFiles, configure
+from barman.restore.exclusions import is_excluded
+from barman.restore.settings_plan import FileChange, plan_settings
 from tests.support.plans import make_plan
 
 
@@ -49,7 +52,7 @@ def test_included_files_are_made_safe_too_and_modes_stay(data):
     )
     configured = configure(make_plan(data))
     assert [change.file for change in configured.changes] == ["d/a.conf", "d/b.conf", "one.conf"]
-    assert configured.changes[0] == FileFinding("d/a.conf", 2, "archive_command", "false")
+    assert configured.changes[0] == FileChange("d/a.conf", 2, "archive_command", "'x'", "false")
     assert (data / "one.conf").stat().st_mode & 0o777 == 0o640
     assert (data / "one.conf.origin").stat().st_mode & 0o777 == 0o640
     assert "#BARMAN#" not in (data / "d" / "other.txt").read_text()
@@ -95,3 +98,54 @@ def test_bytes_that_are_no_text_survive(data):
     (data / "postgresql.conf").write_bytes(b"# caf\xe9 \xff\narchive_command = 'x'\n")
     configure(make_plan(data))
     assert (data / "postgresql.conf").read_bytes().startswith(b"# caf\xe9 \xff\n#BARMAN#archive_command")
+
+
+@pytest.mark.parametrize(("version", "is_standby"), [(150018, False), (150018, True), (90624, False)])
+def test_a_cluster_with_subscriptions_does_not_take_the_changes_meant_for_its_origin(version, is_standby, data):
+    (data / "global").mkdir()
+    (data / "global" / "6100").write_bytes(bytes(8192))
+    plan = replace(make_plan(data, version=version), is_standby=is_standby)
+    settings = configure(plan)
+    is_off = version >= 100000 and not is_standby
+    text = (data / "postgresql.auto.conf").read_text() if (data / "postgresql.auto.conf").exists() else ""
+    assert ("max_logical_replication_workers = 0" in text) == is_off
+    assert len(settings.notes) == is_off
+
+
+def test_a_cluster_that_never_had_subscriptions_keeps_its_settings(data):
+    (data / "global").mkdir()
+    (data / "global" / "6100").touch()
+    assert configure(make_plan(data)).notes == ()
+
+
+def test_settings_are_known_as_they_are_in_the_end(data):
+    (data / "postgresql.conf").write_text(
+        "Max_Connections = 100\nshared_preload_libraries = 'pg_stat_statements, \"other\"'\nmax_connections = 20\n"
+    )
+    settings = configure(make_plan(data))
+    assert settings.settings["max_connections"] == "20"
+    assert settings.libraries == ("pg_stat_statements", "other")
+    assert settings.settings["restore_command"] == "false"
+
+
+def test_a_plan_for_the_backup_is_the_plan_for_what_is_restored_from_it(data, tmp_path):
+    (data / "postgresql.conf").write_text(f"archive_command = 'x'\ninclude '{tmp_path}/new/more.conf'\n")
+    (data / "more.conf").write_text("primary_conninfo = 'host=p'\n")
+    plan = make_plan(tmp_path / "new")
+    foreseen = plan_settings(
+        DirectoryFiles(data),
+        destination=str(plan.destination),
+        record=plan.record,
+        recovery=plan.recovery,
+        is_standby=False,
+    )
+    shutil.copytree(data, plan.destination)
+    assert configure(plan) == foreseen
+    assert [change.option for change in foreseen.changes] == ["archive_command", "primary_conninfo"]
+
+
+def test_what_is_left_out_of_a_restore_is_not_there(data):
+    files = DirectoryFiles(data, is_absent=is_excluded)
+    (data / "recovery.conf").write_text("x = 1\n")
+    assert files.read("recovery.conf") is None
+    assert files.listing("nowhere") == []

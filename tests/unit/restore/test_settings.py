@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from barman.restore.settings import Finding, Include, mangle, parse_setting, quote, unquote
+from barman.restore.settings import Change, Finding, Include, mangle, parse_setting, quote, unquote
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_archiving_is_replaced_and_recovery_commented_out():
         "port = 5433"
     )
     assert mangled.changes == (
-        Finding(4, "archive_command", "false"),
-        Finding(6, "archive_library", "''"),
-        Finding(7, "recovery_target_xid", "'7'"),
-        Finding(8, "restore_command", "'cp /live/%f %p'"),
+        Change(4, "archive_command", "'cp %p /live/%f'", "false"),
+        Change(6, "archive_library", "'basic_archive'", "''"),
+        Change(7, "recovery_target_xid", "'7'", None),
+        Change(8, "restore_command", "'cp /live/%f %p'", None),
     )
     assert mangle(mangled.text, is_standby=False).changes[2:] == ()
 
