@@ -29,7 +29,8 @@ from barman.catalog.xlog_lines import (
 from barman.catalog.xlog_totals import Cells, WalTotals
 from barman.errors import CatalogError
 from barman.host.files import make_directories, naming, remove_stale_temporaries, replacing
-from barman.postgres.wal_names import timeline_of
+from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, timeline_of
+from barman.postgres.wal_runs import RunCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from barman.catalog.xlog_lines import Row
+    from barman.postgres.wal_runs import SegmentRuns
 
-__all__ = ["LedgerWriter", "WalEntry", "WalTotals", "XlogDb"]
+__all__ = ["LedgerWriter", "Overview", "WalEntry", "WalTotals", "XlogDb"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,14 @@ class _Part(NamedTuple):
     length: int
     first: bytes
     last: bytes
+
+
+class Overview(NamedTuple):
+    """What one look at the ledger tells. totals: of the ranges asked for. histories: names of the history files."""
+
+    totals: list[WalTotals]
+    runs: SegmentRuns
+    histories: list[str]
 
 
 class XlogDb:
@@ -105,14 +115,34 @@ class XlogDb:
 
         Labels, partial segments and history files are not counted.
         """
+        return self.overview(ranges).totals
+
+    def overview(self, ranges: Sequence[tuple[str, str]] = (), *, segment_size: int = DEFAULT_SEGMENT_SIZE) -> Overview:
+        """Return totals of ranges as totals does, which segments there are, and the history files; all in one pass.
+
+        segment_size: of the cluster, in bytes; only runs depend on it.
+        """
         cells = Cells(ranges)
+        runs = RunCollector(segment_size)
+        histories: set[bytes] = set()
+
+        def visit(columns: Columns) -> None:
+            if not columns.only_segments:
+                histories.update(name for name in columns.names if name.endswith(b".history"))
+                columns = columns.segments()
+            runs.add(columns.names)
+            if ranges:
+                cells.add(columns)
+
         with self._reading() as reading:
-            late = reading.survey(cells.add)
-            if late:
-                names = {row[0] for row in late}
-                cells.remove(columns_of(row for row in reading.rows(late[0][0], late[-1][0]) if row[0] in names))
-                cells.add(columns_of(late))
-        return [cells.total(first, last) for first, last in ranges]
+            late = columns_of(reading.survey(visit))
+            if late.names:
+                names = set(late.names)
+                replaced = columns_of(row for row in reading.rows(late.names[0], late.names[-1]) if row[0] in names)
+                cells.remove(replaced)
+                visit(late)
+        totals = [cells.total(first, last) for first, last in ranges]
+        return Overview(totals, runs.runs(), sorted(name.decode() for name in histories))
 
     def newest_per_timeline(self) -> dict[int, WalEntry]:
         """Return the highest segment of each timeline that has any, by timeline."""
