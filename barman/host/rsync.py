@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A directory to read from. shell: the remote shell's command line; None: it is on this host."""
+    """A directory to read from, or to write to. shell: the remote shell's command line; None: it is on this host."""
 
     directory: str
     shell: str | None
@@ -104,6 +104,29 @@ def copy_argv(
     if compress:
         options.append("--compress")
     return ["rsync", *options, *source.options, f"{source.location}/", f"{target}/"]
+
+
+def push_argv(
+    source: str,
+    target: Source,
+    *,
+    whole: bool,
+    compare: bool = False,
+    moves: bool = False,
+    bandwidth_kib_s: int | None = None,
+    compress: bool = False,
+) -> list[str]:
+    """Return the command that sends the files, links and directories named on its standard input, each ended by a zero.
+
+    Links are sent as such, directories without what is in them. target: where to; it is there. Every file takes its
+    name when it is whole. whole: do not look for what a file has in common with one that is there. compare: do not
+    trust equal sizes and times. moves: remove what has arrived.
+    """
+    options = ["--links", "--perms", "--times", "--omit-dir-times", "--chmod=Du+rwx", "--no-implied-dirs"]
+    options += ["--from0", "--files-from=-", f"--out-format={_MARK}%l"]
+    options += ["--whole-file"] * whole + ["--checksum"] * compare + ["--remove-source-files"] * moves
+    options += ["--compress"] * compress + [f"--bwlimit={bandwidth_kib_s}"] * bool(bandwidth_kib_s)
+    return ["rsync", *options, *target.options, f"{source}/", f"{target.location}/"]
 
 
 def pattern_of(path: str) -> str:

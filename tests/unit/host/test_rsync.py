@@ -8,7 +8,17 @@ import subprocess
 
 import pytest
 
-from barman.host.rsync import Complaints, Entry, Source, copy_argv, list_argv, parse_copied, parse_entry, pattern_of
+from barman.host.rsync import (
+    Complaints,
+    Entry,
+    Source,
+    copy_argv,
+    list_argv,
+    parse_copied,
+    parse_entry,
+    pattern_of,
+    push_argv,
+)
 
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
@@ -136,3 +146,40 @@ def test_however_many_files_vanish_little_is_remembered():
         complaints.take(f"something else {number}")
     assert complaints.vanished == 10_000
     assert complaints.error == "something else 0"
+
+
+@needs_rsync
+def test_what_is_sent_has_its_modes_times_and_links(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "sub").mkdir(parents=True)
+    target.mkdir()
+    (source / "sub" / "one").write_text("content")
+    (source / "sub" / "one").chmod(0o640)
+    os.utime(source / "sub" / "one", (0, 1_700_000_000))
+    (source / "link").symlink_to("/nowhere")
+    (source / "not named").touch()
+    (source / "sub").chmod(0o550)
+
+    status, lines = _lines(push_argv(str(source), Source(str(target), None), whole=True), b"sub\0link\0sub/one\0")
+
+    assert (status, sum(parse_copied(line) or 0 for line in lines) >= 7) == (0, True)
+    assert sorted(path.name for path in target.rglob("*")) == ["link", "one", "sub"]
+    assert (target / "sub").stat().st_mode & 0o777 == 0o750
+    found = (target / "sub" / "one").stat()
+    assert (found.st_mode & 0o777, found.st_mtime) == (0o640, 1_700_000_000)
+    assert os.readlink(target / "link") == "/nowhere"
+
+
+@needs_rsync
+@pytest.mark.parametrize("compare", [False, True])
+def test_a_file_of_equal_size_and_time_is_sent_only_after_comparing(compare, tmp_path):
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one").write_text(name)
+        os.utime(tmp_path / name / "one", (0, 1_700_000_000))
+
+    argv = push_argv(str(tmp_path / "source"), Source(str(tmp_path / "target"), None), whole=False, compare=compare)
+    status, _ = _lines(argv, b"one\0")
+
+    assert status == 0
+    assert (tmp_path / "target" / "one").read_text() == ("source" if compare else "target")
