@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.record import BackupRecord
     from barman.postgres.facts import ArchiverStats, ServerFacts, Slot, SystemIdentity
+    from barman.wal.gaps import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class LocalFacts:
     has_archived_wal: bool = False
     wal_after_backup_bytes: int = 0
     newest_wal_age: timedelta | None = None
+    gaps: tuple[Finding, ...] = ()
     stored_system_id: str | None = None
     receiver: int | None = None
 

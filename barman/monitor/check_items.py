@@ -10,6 +10,7 @@ from barman.catalog.record import Status
 from barman.errors import ConfigError
 from barman.human import pretty_interval, pretty_size
 from barman.retention.policy import counted_redundancy, parse_policy
+from barman.wal.gaps import describe_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from barman.config.load import ServerConfig
     from barman.config.settings import ServerSettings
     from barman.monitor.check_facts import CheckFacts, LocalFacts, ToolProbe
+    from barman.wal.gaps import Finding
 
 
 # All that would be asked of the server may be well, and still nothing is backed up.
@@ -75,6 +77,7 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     yield CheckItem(
         "wal size", ok=True, hint=pretty_size(local.wal_after_backup_bytes), size_bytes=local.wal_after_backup_bytes
     )
+    yield judge_continuity(local.gaps)
     unusable = _unusable_compression(settings)
     yield CheckItem("compression settings", ok=not unusable, hint=unusable)
     failed = sum(record.status is Status.FAILED for record in local.records)
@@ -95,6 +98,15 @@ def judge_configuration(config: ServerConfig) -> Iterator[CheckItem]:
     if config.errors or bad_values:
         # What a mistyped threshold costs is a wrong threshold; it must be seen, but no backup less for it.
         yield CheckItem("configuration", ok=False, critical=bool(config.errors))
+
+
+def judge_continuity(gaps: Sequence[Finding]) -> CheckItem:
+    """Whether the last backup can be recovered up to the newest WAL.
+
+    A hole in front of it does harm to older backups, but there is nothing more to be done about it.
+    """
+    opened = [finding for finding in gaps if finding.is_open]
+    return CheckItem("WAL continuity", ok=not opened, hint=describe_gaps(opened or gaps), critical=False)
 
 
 def judge_archiver_errors(local: LocalFacts) -> CheckItem:

@@ -12,12 +12,12 @@ from barman.catalog.chains import root_id
 from barman.catalog.selection import next_backup, previous_backup
 from barman.catalog.wal_archive import archive_key
 from barman.catalog.xlogdb import WalTotals
-from barman.errors import ConfigError, WalError
+from barman.errors import ConfigError
 from barman.postgres.lsn import parse_lsn
-from barman.postgres.timelines import parse_history
-from barman.postgres.wal_names import timeline_of
 from barman.retention.delete import server_verdicts
 from barman.retention.policy import Verdict, Word
+from barman.wal.continuity import times_of, view_wal
+from barman.wal.gaps import reach_of, starts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from barman.catalog.record import BackupId, BackupRecord
     from barman.server import Server
+    from barman.wal.continuity import WalView
+    from barman.wal.gaps import Gap
 
 _log = logging.getLogger(__name__)
 
@@ -75,11 +77,24 @@ class WalSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """Missing WAL that recovery from a backup would need to go on.
+
+    until_lsn: the position it can be recovered to, None if the backup itself cannot be recovered. until_time: about
+    when that was, if known.
+    """
+
+    gap: Gap
+    until_lsn: int | None
+    until_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class BackupDetails:
     """All that show-backup tells of a complete backup beyond its record.
 
     retention: None when no policy is enforced. timelines: those that branch off after the end of the backup. root,
-    chain_size: None unless it is incremental.
+    chain_size: None unless it is incremental. hole: what ends its recovery before the end of the archive.
     """
 
     record: BackupRecord
@@ -90,6 +105,7 @@ class BackupDetails:
     following: BackupId | None
     root: BackupId | None
     chain_size: int | None
+    hole: Hole | None = None
 
 
 class Target(Enum):
@@ -127,16 +143,19 @@ def show_backup(
 ) -> BackupDetails:
     """Return the details of a complete backup."""
     words = retention_words(server, records, now)
+    bounds = _bounds(records, record)
+    view = view_wal(server, records, _ranges(bounds), segment_size=record.xlog_segment_size)
     previous, following = previous_backup(records, record.backup_id), next_backup(records, record.backup_id)
     return BackupDetails(
         record=record,
-        wal=wal_spans(server, records, [record])[record.backup_id],
-        timelines=_later_timelines(server, record),
+        wal=WalSpan(*view.totals) if bounds else WalSpan(WalTotals(), WalTotals()),
+        timelines=_later_timelines(view, record),
         retention=None if words is None else words[record.backup_id],
         previous=previous.backup_id if previous else None,
         following=following.backup_id if following else None,
         root=root_id(records, record.backup_id) if record.is_incremental else None,
         chain_size=_chain_size(records, record) if record.is_incremental else None,
+        hole=_hole(server, view, record) if view.gaps else None,
     )
 
 
@@ -181,7 +200,7 @@ def wal_spans(
 ) -> dict[BackupId, WalSpan]:
     """Return the archived WAL of each complete backup."""
     bounds = {record.backup_id: _bounds(records, record) for record in wanted}
-    ranges = [pair for each in bounds.values() if each for pair in ((each[0], each[1]), (each[0], each[2]))]
+    ranges = [pair for each in bounds.values() for pair in _ranges(each)]
     totals = iter(server.xlogdb.totals(ranges) if ranges else ())
     return {
         backup_id: WalSpan(next(totals), next(totals)) if each else WalSpan(WalTotals(), WalTotals())
@@ -201,20 +220,37 @@ def _bounds(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> t
     return timeline + record.begin_wal[8:], record.end_wal, last
 
 
-def _later_timelines(server: Server, record: BackupRecord) -> tuple[int, ...]:
-    if record.timeline is None or record.end_xlog is None:
+def _ranges(bounds: tuple[str, str, str] | None) -> list[tuple[str, str]]:
+    """Return the ranges whose totals make a WalSpan."""
+    return [] if bounds is None else [(bounds[0], bounds[1]), (bounds[0], bounds[2])]
+
+
+def _later_timelines(view: WalView, record: BackupRecord) -> tuple[int, ...]:
+    own = record.end_timeline
+    if own is None or record.end_xlog is None:
         return ()
     end = parse_lsn(record.end_xlog)
-    found = []
-    for name in server.xlogdb.history_names():
-        timeline = timeline_of(name)
-        text = server.wal_archive.history(timeline) if timeline > record.timeline else None
-        try:
-            if text is not None and parse_history(text, timeline).contains(record.timeline, end):
-                found.append(timeline)
-        except WalError as error:
-            _log.warning("server %s: %s", server.name, error)
-    return tuple(found)
+    return tuple(
+        timeline
+        for timeline, history in sorted(view.histories.items())
+        if timeline > own and history.contains(own, end)
+    )
+
+
+def _hole(server: Server, view: WalView, record: BackupRecord) -> Hole | None:
+    """Return what stops recovery from record on its way to the newest timeline it can reach."""
+    keep = server.backups.keep(record.backup_id)
+    starts = starts_of([record], {} if keep is None else {record.backup_id: keep})
+    if not starts:
+        return None
+    reach = reach_of(starts[0], view.runs, view.histories, view.gaps, view.segment_size)[-1]
+    is_complete = reach.last >= starts[0].end
+    if reach.gap is None or (starts[0].alone and is_complete):
+        return None
+    if not is_complete:
+        return Hole(reach.gap, None, None)
+    times = times_of(server.wal_archive, [reach.gap.before])
+    return Hole(reach.gap, (reach.last + 1) * view.segment_size, times.get(reach.gap.before))
 
 
 def _chain_size(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> int:

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from barman.catalog.identity import read_identity
+from barman.catalog.selection import latest
 from barman.errors import BarmanError
 from barman.host.files import make_directories
 from barman.monitor.check_facts import LocalFacts
+from barman.wal.continuity import find_costly_gaps, view_wal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,16 +45,19 @@ def gather_local(server: Server, now: datetime) -> LocalFacts:
 
 
 def _with_catalogue(server: Server, facts: LocalFacts, now: datetime) -> LocalFacts:
-    records = tuple(server.backups.load().values())
-    last = max((record for record in records if record.is_copy_done), key=lambda r: r.backup_id, default=None)
-    since_begin, since_end = _wal_since(server, last)
+    records = server.backups.load()
+    last = latest(records)
+    ranges = _ranges_since(last)
+    view = view_wal(server, records, ranges)
+    since_begin, since_end = view.totals if ranges else (None, None)
     identity = read_identity(server.paths)
     return replace(
         facts,
-        records=records,
-        has_archived_wal=not server.xlogdb.is_empty(),
+        records=tuple(records.values()),
+        has_archived_wal=bool(view.listed) or not server.xlogdb.is_empty(),
         wal_after_backup_bytes=since_end.size_bytes if since_end else 0,
         newest_wal_age=_age(since_begin, now),
+        gaps=tuple(find_costly_gaps(server, records, view, now)),
         stored_system_id=identity.systemid if identity else None,
     )
 
@@ -99,15 +104,12 @@ def _names(directory: Path) -> list[str]:
         return []
 
 
-def _wal_since(server: Server, last: BackupRecord | None) -> tuple[WalTotals | None, WalTotals | None]:
+def _ranges_since(last: BackupRecord | None) -> list[tuple[str, str]]:
     """WAL archived since the last backup began, and since it ended."""
     if last is None or last.begin_wal is None:
-        return None, None
+        return []
     # "NAME." sorts behind NAME and before the next segment.
-    since_begin, since_end = server.xlogdb.totals(
-        [(last.begin_wal, _LAST_NAME), (f"{last.end_wal or last.begin_wal}.", _LAST_NAME)]
-    )
-    return since_begin, since_end
+    return [(last.begin_wal, _LAST_NAME), (f"{last.end_wal or last.begin_wal}.", _LAST_NAME)]
 
 
 def _age(wal: WalTotals | None, now: datetime) -> timedelta | None:

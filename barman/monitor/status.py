@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.errors import ConfigError
+from barman.errors import BarmanError, ConfigError
+from barman.host import clock
 from barman.human import ctime, pretty_size
 from barman.monitor.probes import probe_remote
 from barman.retention.policy import counted_redundancy, parse_policy
+from barman.wal.continuity import find_costly_gaps, view_wal
+from barman.wal.gaps import describe_gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
-    from barman.catalog.record import BackupRecord
+    from barman.catalog.record import BackupId, BackupRecord
     from barman.config.load import ServerConfig
     from barman.config.settings import ServerSettings
     from barman.monitor.check_facts import PostgresProbe
@@ -30,11 +33,15 @@ class StatusItem(NamedTuple):
 def server_status(server: Server) -> list[StatusItem]:
     """The status of one server, reachable or not, within its check_timeout."""
     remote = probe_remote(server, server.settings.check_timeout or None, with_size=True)
-    return [*status_items(server.config, remote.postgres, server.backups.load().values())]
+    records = server.backups.load()
+    return [*status_items(server.config, remote.postgres, records.values(), _wal_continuity(server, records))]
 
 
 def status_items(
-    config: ServerConfig, probe: PostgresProbe | None, records: Collection[BackupRecord]
+    config: ServerConfig,
+    probe: PostgresProbe | None,
+    records: Collection[BackupRecord],
+    wal_continuity: str,
 ) -> Iterator[StatusItem]:
     """The lines in their order. probe: None for a server that has no PostgreSQL to ask."""
     settings = config.settings
@@ -48,8 +55,18 @@ def status_items(
     yield StatusItem("passive_node", "Passive node", str(config.is_passive))
     yield StatusItem("retention_policies", "Retention policies", _retention(settings))
     yield from _backups(settings, records)
+    yield StatusItem("wal_continuity", "WAL continuity", wal_continuity)
     if settings.primary_ssh_command is not None:
         yield StatusItem("primary_ssh_command", "SSH command to primary server", settings.primary_ssh_command)
+
+
+def _wal_continuity(server: Server, records: Mapping[BackupId, BackupRecord]) -> str:
+    """What is said of holes in the WAL archive."""
+    try:
+        gaps = find_costly_gaps(server, records, view_wal(server, records), clock.now())
+    except (BarmanError, OSError) as error:
+        return f"unknown ({error})"
+    return describe_gaps(gaps) or "no gaps"
 
 
 def _postgres(settings: ServerSettings, probe: PostgresProbe) -> Iterator[StatusItem]:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # A segment may overtake another on its way here: by streaming, or sent again after a failure.
 PATIENCE = timedelta(minutes=10)
 
+_NAMED = 3
+
 
 class Gap(NamedTuple):
     """Missing segments between two that are there.
@@ -177,6 +179,20 @@ def judge_gaps(
         )
         findings.append(Finding(gap, since, tuple(start.backup_id for start in stopped), is_open))
     return findings
+
+
+def describe_gaps(findings: Sequence[Finding]) -> str:
+    """Return one line that names the holes and what they cost, "" if there are none."""
+    if not findings:
+        return ""
+    holes = [finding.gap for finding in findings]
+    files = sum(gap.files for gap in holes)
+    named = ", ".join(map(str, holes[:_NAMED])) + (", …" if len(holes) > _NAMED else "")
+    since = min((finding.since for finding in findings if finding.since is not None), default=None)
+    age = f" since {since.astimezone():%Y-%m-%d %H:%M:%S}" if since is not None else ""
+    stopped = sorted({backup_id for finding in findings for backup_id in finding.backups})
+    which = f"backup {stopped[0]}" if len(stopped) == 1 else f"{len(stopped)} backups, the last of them {stopped[-1]}"
+    return f"{files} WAL file{'s' * (files > 1)} missing{age}: {named}; this stops recovery from {which}"
 
 
 def reach_of(

@@ -50,6 +50,7 @@ def test_check_of_a_streaming_server_says_what_is_wrong_and_then_that_all_is_wel
         "backup minimum size",
         "wal maximum age",
         "wal size",
+        "WAL continuity",
         "compression settings",
         "failed backups",
         "minimum redundancy requirements",

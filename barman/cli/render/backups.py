@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from barman.catalog.record import BackupRecord, BackupType
 from barman.human import pretty_interval, pretty_percent, pretty_size
+from barman.postgres.lsn import format_lsn
 from barman.retention.policy import Word
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from barman.catalog.xlogdb import WalTotals
-    from barman.monitor.listing import BackupDetails, BackupLine
+    from barman.monitor.listing import BackupDetails, BackupLine, Hole
 
 _LETTERS = {BackupType.FULL: "F", BackupType.INCREMENTAL: "I", BackupType.RSYNC: "R", BackupType.SNAPSHOT: "S"}
 _OLDEST = "- (this is the oldest base backup)"
@@ -295,6 +296,9 @@ def _wal_rows(details: BackupDetails) -> Iterator[Row]:
     if ratio > 0:
         yield "Compression ratio", pretty_percent(ratio)
     yield "Last available", wal.whole.last.name if wal.whole.last else None
+    if details.hole is not None:
+        yield "Missing WAL", details.hole.gap
+        yield "Recoverable until", _until(details.hole)
     if details.timelines:
         yield "Reachable timelines", ", ".join(map(str, details.timelines))
 
@@ -312,9 +316,27 @@ def _wal_json(details: BackupDetails) -> Json:
         "last_available": wal.whole.last.name if wal.whole.last else None,
         "timelines": [str(timeline) for timeline in details.timelines],
     }
+    if details.hole is not None:
+        data |= _hole_json(details.hole)
     if details.timelines:
         data["_WARNING"] = _TIMELINES_WARNING
     return data
+
+
+def _until(hole: Hole) -> str:
+    if hole.until_lsn is None:
+        return "not at all: WAL of the backup itself is missing"
+    about = f" (about {hole.until_time.astimezone():%Y-%m-%d %H:%M:%S%z})" if hole.until_time is not None else ""
+    return format_lsn(hole.until_lsn) + about
+
+
+def _hole_json(hole: Hole) -> Json:
+    gap = hole.gap
+    return {
+        "missing_wal": {"first": gap.first, "last": gap.last, "files": gap.files},
+        "recoverable_until_lsn": None if hole.until_lsn is None else format_lsn(hole.until_lsn),
+        **_time("recoverable_until_time", hole.until_time),
+    }
 
 
 def _catalog_rows(details: BackupDetails) -> Iterator[Row]:

@@ -98,6 +98,7 @@ def test_the_lines_of_an_empty_catalogue_stand_in_their_order():
         ("backup minimum size", True, "0 B"),
         ("wal maximum age", True, "no last_wal_maximum_age provided"),
         ("wal size", True, "0 B"),
+        ("WAL continuity", True, ""),
         ("compression settings", True, ""),
         ("failed backups", True, "there are 0 failed backups"),
         ("minimum redundancy requirements", True, "have 0 non-incremental backups, expected at least 0"),

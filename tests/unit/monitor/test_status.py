@@ -54,7 +54,7 @@ def _config(*, active=True, errors=(), passive=None, **settings):
 
 
 def _shown(config=None, probe=None, records=()):
-    return {item.key: item.message for item in status_items(config or _config(), probe, records)}
+    return {item.key: item.message for item in status_items(config or _config(), probe, records, "no gaps")}
 
 
 def _record(number, status=Status.DONE, **fields):
@@ -72,12 +72,13 @@ def test_a_server_without_postgresql_has_the_other_lines():
         "first_backup": "None",
         "last_backup": "None",
         "minimum_redundancy": "satisfied (0/0)",
+        "wal_continuity": "no gaps",
     }
 
 
 def test_postgresql_tells_its_state():
     shown = _shown(probe=PostgresProbe(FACTS, STATS, cluster_size=23 << 20))
-    assert list(shown)[3:-6] == [
+    assert list(shown)[3:-7] == [
         "pg_version",
         "is_in_recovery",
         "current_size",
