@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman.client.received import CHUNK, is_whole
-from barman.client.remote import ClientError
+from barman.client.spool import make_own_directory
 from barman.postgres.wal_names import is_segment_name
 
 if TYPE_CHECKING:
@@ -38,16 +38,7 @@ class Spool:
 
     def create(self) -> None:
         """Create the directory, not its parents. ClientError if it cannot be used or belongs to somebody else."""
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self._directory, 0o700)
-            status = os.stat(self._directory)
-        except OSError as error:
-            raise ClientError(f"cannot create the spool directory {self._directory}: {error.strerror}") from error
-        if not stat.S_ISDIR(status.st_mode) or not os.access(self._directory, os.W_OK | os.X_OK):
-            raise ClientError(f"cannot use the spool directory {self._directory}")
-        if status.st_uid not in (os.geteuid(), 0):
-            raise ClientError(f"the spool directory {self._directory} belongs to another user")
+        make_own_directory(self._directory)
 
     def path(self, name: str) -> str:
         """Return where a complete segment stands."""

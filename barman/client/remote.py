@@ -6,13 +6,13 @@ makes of them must be what Barman 3.19 makes of them.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from barman.errors import BarmanError, Terminated
-from barman.version import __version__
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +24,9 @@ FAILED = 2
 SSH_FAILED = 255
 """What ssh itself exits with when there is no connection."""
 
+# Of the 108 bytes that an address has, ssh needs 38 more for the hash and 17 for a temporary name, and one is zero.
+_LONGEST_SOCKET_PATH = 108 - 38 - 17 - 1
+
 
 class ClientError(BarmanError):
     """The program ends with an exit code of its own choice."""
@@ -34,21 +37,27 @@ class ClientError(BarmanError):
         self.status = status
 
 
-def add_connection_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options and the two arguments that say where the Barman host is."""
-    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("-U", "--user", default="barman", help="user to connect as (default: %(default)s)")
-    parser.add_argument("--port", help="port of the ssh server")
-    parser.add_argument("-c", "--config", metavar="PATH", help="configuration file on the Barman host")
-    parser.add_argument("-t", "--test", action="store_true", help="only test the connection and the configuration")
-    parser.add_argument("barman_host", metavar="BARMAN_HOST", help="host that runs Barman")
-    parser.add_argument("server_name", metavar="SERVER_NAME", help="server in the configuration of Barman")
-
-
 def build_ssh_argv(options: argparse.Namespace) -> list[str]:
     """Return the words up to and including the name of the program on the Barman host."""
     port = ["-p", options.port] if options.port else []
-    return ["ssh", *port, "-q", "-T", f"{options.user}@{options.barman_host}", "barman"]
+    kept = _keep_connection(options.spool_dir, options.keep_connection) if options.keep_connection else []
+    return ["ssh", *kept, *port, "-q", "-T", f"{options.user}@{options.barman_host}", "barman"]
+
+
+def _keep_connection(directory: str, seconds: int) -> list[str]:
+    """Return the options that make ssh use the connection of an earlier call, and leave one for the next.
+
+    A connection that no longer answers is given up after half a minute: nobody waits for TCP to notice.
+    """
+    path = os.path.join(os.path.abspath(directory), ".ssh-%C")
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise ClientError(
+            f"the path of the spool directory {directory} is too long to keep connections in",
+            hint="Choose another one with --spool-dir.",
+        )
+    words = ("ControlMaster=auto", f"ControlPath={path}", f"ControlPersist={seconds}")
+    alive = ("ServerAliveInterval=10", "ServerAliveCountMax=3")
+    return [word for option in (*words, *alive) for word in ("-o", option)]
 
 
 def build_put_argv(options: argparse.Namespace, *, test: bool) -> list[str]:
@@ -103,6 +112,11 @@ def complain(message: str, hint: str | None = None) -> None:
     sys.stderr.write(f"ERROR: {message}\n")
     if hint:
         sys.stderr.write(f"HINT: {hint}\n")
+
+
+def warn(message: str) -> None:
+    """Write one line about something that keeps nobody from working to standard error."""
+    sys.stderr.write(f"WARNING: {message}\n")
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:

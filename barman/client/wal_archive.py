@@ -1,33 +1,29 @@
-"""barman-wal-archive: send a WAL file to Barman, for archive_command. Hot.
+"""barman-wal-archive: send WAL files to Barman, for archive_command. Hot.
 
-Exit 0 means that put-wal on the Barman host has stored it durably; anything else, and PostgreSQL tries again.
+Exit 0 means that put-wal on the Barman host has stored the file durably; anything else, and PostgreSQL tries again.
+With --batch it has sent others along that were waiting, so that the calls for those need not connect.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import io
 import os
-import subprocess
-import tarfile
-from typing import TYPE_CHECKING, BinaryIO, cast
+import stat
+from typing import TYPE_CHECKING
 
-from barman.client.remote import (
-    FAILED,
-    SSH_FAILED,
-    ClientError,
-    add_connection_options,
-    build_put_argv,
-    run_client,
-)
+from barman.client.acknowledged import Acknowledgements
+from barman.client.options import CONNECTION_OPTIONS, build_parser, parse, positive
+from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_put_argv, run_client, warn
+from barman.postgres.wal_names import is_wal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from barman.client.shipment import Outcome
 
 _SSH_FAILED_STATUS = 3
-_CHUNK = 1 << 20
+_LARGEST_BATCH = 256
 _CODECS = (
     (("-z", "--gzip"), "gzip"),
     (("-j", "--bzip2"), "bzip2"),
@@ -40,15 +36,17 @@ _CODECS = (
 
 def main(arguments: Sequence[str]) -> int:
     """Run `barman-wal-archive …`, without the program name; returns the exit code."""
-    options = _parse(arguments)
-    return run_client(lambda: _test(options) if options.test else _archive(options))
+    parser = _parser()
+
+    def work() -> int:
+        options = parse(parser, "archive", _FILE_OPTIONS, arguments)
+        return _test(options) if options.test else _archive(options)
+
+    return run_client(work)
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "barman-wal-archive", description="Send a WAL file to the Barman host. To be used as archive_command."
-    )
-    add_connection_options(parser)
+def _parser() -> argparse.ArgumentParser:
+    parser = build_parser("barman-wal-archive", "Send a WAL file to the Barman host. To be used as archive_command.")
     parser.add_argument("--md5", action="store_const", const="md5", default="sha256", help="MD5 sums, for old Barmans")
     for letters, codec in _CODECS:
         parser.add_argument(
@@ -57,8 +55,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compression-level", metavar="LEVEL", type=_level, default="medium", help="low, medium, high or a number"
     )
+    parser.add_argument(
+        "--batch",
+        metavar="N",
+        type=positive,
+        default=1,
+        help=f"send up to N files that wait in archive_status at once, at most {_LARGEST_BATCH} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--spool-dir",
+        metavar="DIR",
+        default="/var/tmp/walarchive",  # noqa: S108 - its owner is checked
+        help="where it is noted which files have been sent (default: %(default)s)",
+    )
     parser.add_argument("wal_path", metavar="WAL_PATH", help="the file; %%p in archive_command")
-    return parser.parse_args(list(arguments))
+    return parser
 
 
 def _level(text: str) -> int | str:
@@ -70,105 +81,106 @@ def _level(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"'{text}' is not low, medium, high or an integer") from None
 
 
+def _codec(text: str) -> str | None:
+    names = [codec for _, codec in _CODECS]
+    if text not in (*names, "none"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not none, {', '.join(names)}")
+    return None if text == "none" else text
+
+
+_FILE_OPTIONS: Mapping[str, Callable[[str], object]] = {
+    **CONNECTION_OPTIONS,
+    "compression": _codec,
+    "compression_level": _level,
+    "batch": positive,
+    "spool_dir": str,
+}
+
+
 def _test(options: argparse.Namespace) -> int:
-    with _ssh(build_put_argv(options, test=True), stdin=subprocess.DEVNULL) as process:
-        return _status(process.wait(), options)
+    import subprocess
+
+    from barman.client.shipment import running_ssh
+
+    with running_ssh(build_put_argv(options, test=True), stdin=subprocess.DEVNULL) as process:
+        return _exit_code(process.wait(), options)
 
 
 def _archive(options: argparse.Namespace) -> int:
     path = options.wal_path
+    acknowledged = Acknowledgements(options.spool_dir, _destination(options))
+    if options.batch > 1 and acknowledged.has(path):
+        return 0
     if os.path.isdir(path):
         raise ClientError(f"{path} is a directory")
-    with contextlib.ExitStack() as stack:
-        try:
-            wal = stack.enter_context(open(path, "rb"))
-        except OSError as error:
-            raise ClientError(f"cannot read {path}: {error.strerror}") from error
-        content = _compress(wal, options, stack) if options.compression else wal
-        process = stack.enter_context(_ssh(build_put_argv(options, test=False), stdin=subprocess.PIPE))
-        broken = _send(content, os.path.basename(path), options.md5, process)
-        status = process.wait()
-        if status == 0 and broken is not None:
-            raise ClientError(f"cannot send {path}: {broken}") from broken
-        return _status(status, options)
+    if options.keep_connection:
+        acknowledged.create()
+    paths = _find_batch(options, acknowledged)
+    # Here, because a call that has nothing to send must end before this would be imported.
+    from barman.client.shipment import ship
+
+    outcome = ship(options, paths)
+    if len(paths) > 1:
+        _remember(outcome, acknowledged)
+        if not outcome.stored and outcome.status not in (0, SSH_FAILED):
+            warn(f"{len(outcome.sent)} files at once were refused, {os.path.basename(path)} is sent alone")
+            outcome = ship(options, paths[:1])
+    if os.path.basename(path) in outcome.stored:
+        return 0
+    if outcome.status == 0:
+        raise ClientError(f"cannot send {path}: {outcome.broken or 'it was not stored'}")
+    return _exit_code(outcome.status, options)
 
 
-def _compress(wal: BinaryIO, options: argparse.Namespace, stack: contextlib.ExitStack) -> BinaryIO:
-    """Return a file with the compressed content, on disk: a segment may be as large as 1 GiB."""
-    import tempfile
-
-    from barman.storage.compress import codecs
-
-    target = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-    level = codecs.resolve_level(options.compression, options.compression_level)
-    codecs.compress_stream(wal, cast("BinaryIO", target), options.compression, level)
-    target.seek(0)
-    return cast("BinaryIO", target)
+def _destination(options: argparse.Namespace) -> str:
+    """Return what a server's WAL goes to, as it stands in the records of the spool directory."""
+    words = [options.server_name, f"{options.user}@{options.barman_host}", options.port, options.config]
+    return " ".join(" ".join(word.split()) for word in words if word)
 
 
-@contextlib.contextmanager
-def _ssh(argv: Sequence[str], *, stdin: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ssh; it is not left behind whatever happens."""
+def _find_batch(options: argparse.Namespace, acknowledged: Acknowledgements) -> list[str]:
+    """Return the path PostgreSQL asks about, and those of other files it will ask about, in its order."""
+    path = options.wal_path
+    if options.batch == 1:
+        return [path]
+    directory, asked = os.path.split(path)
     try:
-        process = subprocess.Popen(argv, stdin=stdin)
+        entries = os.listdir(os.path.join(directory, "archive_status"))
+    except (FileNotFoundError, NotADirectoryError):
+        # Not in pg_wal, so not called by PostgreSQL.
+        return [path]
+    ready = {entry.removesuffix(".ready") for entry in entries if entry.endswith(".ready")}
+    try:
+        acknowledged.create()
+        acknowledged.keep_only(ready | {asked})
+    except (ClientError, OSError) as error:
+        warn(f"only one WAL file is sent at a time: {error}")
+        return [path]
+    others = sorted(
+        (name for name in ready if name != asked and is_wal_name(name)),
+        key=lambda name: (not name.endswith(".history"), name),
+    )
+    paths = [path]
+    for other in others:
+        if len(paths) == min(options.batch, _LARGEST_BATCH):
+            break
+        candidate = os.path.join(directory, other)
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(os.lstat(candidate).st_mode) and not acknowledged.has(candidate):
+                paths.append(candidate)
+    return paths
+
+
+def _remember(outcome: Outcome, acknowledged: Acknowledgements) -> None:
+    try:
+        for name in outcome.stored:
+            sent = outcome.sent[name]
+            acknowledged.add(sent.path, sent.status, sent.read_at_ns)
     except OSError as error:
-        raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        warn(f"files that were sent will be sent again: {error.strerror}: {error.filename}")
 
 
-def _send(content: BinaryIO, name: str, algorithm: str, process: subprocess.Popen[bytes]) -> OSError | None:
-    """Write the tar stream and close it; returns why that was not possible, if the far side hung up."""
-    if process.stdin is None:
-        raise ClientError("ssh has no standard input")
-    try:
-        with process.stdin as pipe, tarfile.open(mode="w|", fileobj=pipe, format=tarfile.PAX_FORMAT) as archive:
-            _add_members(archive, content, name, algorithm)
-    except BrokenPipeError as error:
-        return error
-    except BaseException:
-        # Half a stream must not look like a whole one: put-wal refuses it without the sums.
-        process.terminate()
-        raise
-    return None
-
-
-def _add_members(archive: tarfile.TarFile, content: BinaryIO, name: str, algorithm: str) -> None:
-    status = os.fstat(content.fileno())
-    member = tarfile.TarInfo(name)
-    member.size, member.mode, member.mtime = status.st_size, status.st_mode & 0o7777, status.st_mtime
-    reader = _DigestReader(content, algorithm)
-    try:
-        archive.addfile(member, cast("BinaryIO", reader))
-    except (tarfile.TarError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise ClientError(f"cannot read all of {name}: {error}") from error
-    sums = f"{reader.digest.hexdigest()} *{name}\n".encode()
-    listing = tarfile.TarInfo("MD5SUMS" if algorithm == "md5" else "SHA256SUMS")
-    listing.size, listing.mode = len(sums), 0o644
-    archive.addfile(listing, io.BytesIO(sums))
-
-
-class _DigestReader:
-    """Reads a file and computes the digest of what was read."""
-
-    def __init__(self, file: BinaryIO, algorithm: str) -> None:
-        self._file = file
-        # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
-        self.digest = hashlib.new(algorithm, usedforsecurity=False)
-
-    def read(self, size: int = _CHUNK) -> bytes:
-        data = self._file.read(size)
-        self.digest.update(data)
-        return data
-
-
-def _status(status: int, options: argparse.Namespace) -> int:
+def _exit_code(status: int, options: argparse.Namespace) -> int:
     """Return our exit code for that of ssh."""
     if status == SSH_FAILED:
         raise ClientError(f"cannot connect to {options.user}@{options.barman_host} by ssh", _SSH_FAILED_STATUS)

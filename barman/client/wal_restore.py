@@ -5,19 +5,18 @@ Exit 0 only when the file is complete at its destination; on any failure the des
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman.client import received
+from barman.client.options import CONNECTION_OPTIONS, build_parser, natural, parse, switch
 from barman.client.read_ahead import Spool, replacing
 from barman.client.remote import (
     FAILED,
     SSH_FAILED,
     ClientError,
-    add_connection_options,
     build_get_argv,
     quote,
     run_client,
@@ -26,7 +25,8 @@ from barman.postgres.wal_names import is_segment_name
 from barman.wal.hot_program import STOP_RECOVERY, TERMINATED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
 
 _BAD_DESTINATION = 3
 _DUMMY_NAME = "0" * 24
@@ -34,23 +34,28 @@ _DUMMY_NAME = "0" * 24
 
 def main(arguments: Sequence[str]) -> int:
     """Run `barman-wal-restore …`, without the program name; returns the exit code."""
-    options = _parse(arguments)
-    status = run_client(lambda: _test(options) if options.test else _restore(options), terminated=TERMINATED)
-    if status not in (0, TERMINATED) and options.sleep:
-        time.sleep(options.sleep)
+    parser = _parser()
+    pause_s = 0
+
+    def work() -> int:
+        nonlocal pause_s
+        options = parse(parser, "restore", _FILE_OPTIONS, arguments)
+        pause_s = options.sleep
+        return _test(options) if options.test else _restore(options)
+
+    status = run_client(work, terminated=TERMINATED)
+    if status not in (0, TERMINATED) and pause_s:
+        time.sleep(pause_s)
     return status
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "barman-wal-restore", description="Fetch a WAL file from the Barman host. To be used as restore_command."
-    )
-    add_connection_options(parser)
+def _parser() -> argparse.ArgumentParser:
+    parser = build_parser("barman-wal-restore", "Fetch a WAL file from the Barman host. To be used as restore_command.")
     parser.add_argument(
-        "-s", "--sleep", metavar="SECONDS", type=_natural, default=0, help="wait before exiting on failure"
+        "-s", "--sleep", metavar="SECONDS", type=natural, default=0, help="wait before exiting on failure"
     )
     parser.add_argument(
-        "-p", "--parallel", metavar="JOBS", type=_natural, default=0, help="how many files to fetch at the same time"
+        "-p", "--parallel", metavar="JOBS", type=natural, default=0, help="how many files to fetch at the same time"
     )
     parser.add_argument(
         "--spool-dir",
@@ -73,13 +78,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("wal_name", metavar="WAL_NAME", help="name of the file; %%f in restore_command")
     parser.add_argument("wal_dest", metavar="WAL_DEST", help="where it is wanted; %%p in restore_command")
-    return parser.parse_args(list(arguments))
+    return parser
 
 
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a non-negative integer")
-    return int(text)
+_FILE_OPTIONS: Mapping[str, Callable[[str], object]] = {
+    **CONNECTION_OPTIONS,
+    "sleep": natural,
+    "parallel": natural,
+    "spool_dir": str,
+    "partial": switch,
+    "keep_compression": switch,
+}
 
 
 def _test(options: argparse.Namespace) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import subprocess
 import sys
 
+import lz4.frame
 import pytest
+import zstandard
 
 from tests.support.places import PROJECT
 from tests.support.wal import MIB, name_of, segment
@@ -16,12 +21,23 @@ SIZE = 16 * MIB
 WAL = name_of(1, size=SIZE)
 NEXT = name_of(2, size=SIZE)
 CONTENT = segment(WAL, size=SIZE)
+COMPRESS = {
+    "plain": bytes,
+    "gzip": lambda data: gzip.compress(data, 1),
+    "bzip2": lambda data: bz2.compress(data, 1),
+    "xz": lambda data: lzma.compress(data, preset=0),
+    "zstd": zstandard.ZstdCompressor().compress,
+    "lz4": lz4.frame.compress,
+}
 
 
-@pytest.fixture(params=["our client, their host", "their client, our host"])
+OURS_NEAR = "our client, their host"
+
+
+@pytest.fixture(params=[OURS_NEAR, "their client, our host"])
 def wire(request, tmp_path, reference):
     """Return the site, and how to run a client program against it."""
-    ours_near = request.param.startswith("our")
+    ours_near = request.param == OURS_NEAR
     site = Site(tmp_path, program=reference / "barman" if ours_near else None)
 
     def run(program, *words):
@@ -49,19 +65,20 @@ def test_a_segment_is_sent_and_fetched_again(wire, tmp_path, options):
         assert wire.run("barman-wal-archive", *options, "host", "main", wal) == 0
     assert list(wire.incoming()) == [WAL]
     assert wire.run("barman-wal-restore", "host", "main", WAL, wire.destination) == 0
-    if not options or options == ["--md5"]:
-        assert wire.destination.read_bytes() == CONTENT
+    assert wire.destination.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("options", [[], ["-z"], ["-j"], ["--keep-compression"], ["-P"]], ids=str)
-@pytest.mark.parametrize("stored", ["plain", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        *(([], stored) for stored in COMPRESS),
+        *((["--keep-compression"], stored) for stored in COMPRESS),
+        *(([option], stored) for option in ("-z", "-j", "-P") for stored in ("plain", "gzip")),
+    ],
+    ids=str,
+)
 def test_a_segment_of_the_archive_is_fetched(wire, options, stored):
-    import gzip
-
-    import zstandard
-
-    compress = {"plain": bytes, "gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}[stored]
-    wire.archive(WAL, compress(CONTENT))
+    wire.archive(WAL, COMPRESS[stored](CONTENT))
     assert wire.run("barman-wal-restore", *options, "host", "main", WAL, wire.destination) == 0
     assert wire.destination.read_bytes() == CONTENT
 
@@ -75,6 +92,26 @@ def test_segments_are_fetched_ahead(wire):
             == 0
         )
         assert wire.destination.read_bytes() == content
+
+
+@pytest.mark.parametrize("wire", [OURS_NEAR], indirect=True)
+@pytest.mark.parametrize("options", [[], ["--md5"], ["--zstd"], ["--lz4"], ["-z"]], ids=str)
+def test_files_that_wait_are_sent_together_to_either_host(wire, tmp_path, options):
+    pg_wal = tmp_path / "pg_wal"
+    (pg_wal / "archive_status").mkdir(parents=True)
+    names = [name_of(number, size=SIZE) for number in range(1, 5)]
+    for name in names:
+        (pg_wal / name).write_bytes(segment(name, size=SIZE))
+        (pg_wal / "archive_status" / f"{name}.ready").touch()
+    for name in names:
+        words = ["--batch", "3", "--spool-dir", wire.spool, *options]
+        assert wire.run("barman-wal-archive", *words, "host", "main", pg_wal / name) == 0
+        (pg_wal / "archive_status" / f"{name}.ready").unlink()
+    assert sorted(wire.incoming()) == names
+    assert len(wire.calls()) == 2
+    for name in names:
+        assert wire.run("barman-wal-restore", "--keep-compression", "host", "main", name, wire.destination) == 0
+        assert wire.destination.read_bytes() == segment(name, size=SIZE)
 
 
 def test_the_exit_codes_agree(wire, tmp_path):

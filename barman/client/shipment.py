@@ -1,0 +1,211 @@
+"""Sending WAL files to put-wal: one tar stream over one ssh, then word of what is stored durably. Hot-safe."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+import time
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+from barman.client.remote import ClientError, build_put_argv
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+_CHUNK = 1 << 20
+
+# As in barman.wal.put, which would take longer to import than these are long.
+_REPORT = {"BARMAN.report": "1"}
+_STORED = "stored"
+
+
+class Sent(NamedTuple):
+    """A file as it was when it was read. read_at_ns: just before that, in the time of the clock on the wall."""
+
+    path: str
+    status: os.stat_result
+    read_at_ns: int
+
+
+class Outcome(NamedTuple):
+    """How a transfer ended. status: of ssh. stored: names of those that the far side says it has stored durably.
+
+    broken: why the stream could not be written to its end, if it could not. has_report: the far side names the files
+    it stores; one that does not has stored all of them if status is 0, and nobody knows which if not.
+    """
+
+    status: int
+    sent: Mapping[str, Sent]
+    stored: frozenset[str]
+    has_report: bool
+    broken: OSError | None = None
+
+
+def ship(options: argparse.Namespace, paths: Sequence[str]) -> Outcome:
+    """Send files; those after the first are left out if they cannot be opened.
+
+    ClientError if ssh cannot be started, or the first cannot be opened, or one cannot be read to its end.
+    """
+    argv = build_put_argv(options, test=False)
+    is_batch = len(paths) > 1
+    with contextlib.ExitStack() as stack:
+        first = _open(paths[0], options, stack)
+        output = subprocess.PIPE if is_batch else None
+        process = stack.enter_context(running_ssh(argv, stdin=subprocess.PIPE, stdout=output))
+        sent: dict[str, Sent] = {}
+        broken = _send(_opened(first, paths[1:], options), options, process, sent, is_batch=is_batch)
+        report = process.stdout.read().decode("utf-8", "replace") if process.stdout else ""
+        status = process.wait()
+    named = frozenset(name for name in sent if f"{_STORED} {name}" in report.splitlines())
+    stored = named or (frozenset(sent) if status == 0 and broken is None else frozenset())
+    return Outcome(status, sent, stored, bool(named), broken)
+
+
+@contextlib.contextmanager
+def running_ssh(argv: Sequence[str], *, stdin: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ssh; it is not left behind whatever happens. ClientError if it cannot be started."""
+    try:
+        process = subprocess.Popen(argv, stdin=stdin, stdout=stdout)
+    except OSError as error:
+        raise ClientError(f"cannot run ssh: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+class _Content(NamedTuple):
+    """A file that is ready to be sent: what it was, and the bytes that travel."""
+
+    sent: Sent
+    bytes: BinaryIO
+
+
+def _open(path: str, options: argparse.Namespace, stack: contextlib.ExitStack) -> _Content:
+    try:
+        wal = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
+    except OSError as error:
+        raise ClientError(f"cannot read {path}: {error.strerror}") from error
+    sent = Sent(path, os.fstat(wal.fileno()), time.time_ns())
+    return _Content(sent, _compress(wal, options, stack) if options.compression else wal)
+
+
+def _opened(first: _Content, others: Sequence[str], options: argparse.Namespace) -> Generator[_Content, None, None]:
+    """Yield the contents in order; compressed ones are made some ahead, by all cores."""
+    yield first
+    if not others:
+        return
+
+    def open_other(path: str) -> _Content | None:
+        try:
+            return _open(path, options, closing)
+        except ClientError:
+            # PostgreSQL will ask for it, if it is still there, and hear why.
+            return None
+
+    # Not for a single file: it would take longer to load than to work.
+    from concurrent.futures import ThreadPoolExecutor
+
+    ahead = (os.cpu_count() or 1) + 1 if options.compression else 1
+    with contextlib.ExitStack() as closing, ThreadPoolExecutor(ahead) as pool:
+        waiting = []
+        for path in others:
+            waiting.append(pool.submit(open_other, path))
+            if len(waiting) > ahead and (content := waiting.pop(0).result()):
+                yield content
+                content.bytes.close()
+        for future in waiting:
+            if content := future.result():
+                yield content
+                content.bytes.close()
+
+
+def _compress(wal: BinaryIO, options: argparse.Namespace, stack: contextlib.ExitStack) -> BinaryIO:
+    """Return a file with the compressed content, on disk: a segment may be as large as 1 GiB."""
+    import tempfile
+
+    from barman.storage.compress import codecs
+
+    target = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    level = codecs.resolve_level(options.compression, options.compression_level)
+    with wal:
+        codecs.compress_stream(wal, cast("BinaryIO", target), options.compression, level)
+    target.seek(0)
+    return cast("BinaryIO", target)
+
+
+def _send(
+    contents: Generator[_Content, None, None],
+    options: argparse.Namespace,
+    process: subprocess.Popen[bytes],
+    sent: dict[str, Sent],
+    *,
+    is_batch: bool,
+) -> OSError | None:
+    """Write the tar stream and close it; returns why that was not possible, if the far side hung up."""
+    if process.stdin is None:
+        raise ClientError("ssh has no standard input")
+    headers = _REPORT if is_batch else None
+    try:
+        with (
+            contextlib.closing(contents),
+            process.stdin as pipe,
+            tarfile.open(mode="w|", fileobj=pipe, format=tarfile.PAX_FORMAT, pax_headers=headers) as archive,
+        ):
+            sums = []
+            for content in contents:
+                name = os.path.basename(content.sent.path)
+                sums.append(f"{_add_member(archive, content, name, options.md5)} *{name}\n")
+                sent[name] = content.sent
+            _add_sums(archive, "".join(sums).encode(), options.md5)
+    except BrokenPipeError as error:
+        return error
+    except BaseException:
+        # Half a stream must not look like a whole one: put-wal refuses it without the sums.
+        process.terminate()
+        raise
+    return None
+
+
+def _add_member(archive: tarfile.TarFile, content: _Content, name: str, algorithm: str) -> str:
+    """Add a file to the stream; return its digest."""
+    status = os.fstat(content.bytes.fileno())
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = status.st_size, status.st_mode & 0o7777, status.st_mtime
+    reader = _DigestReader(content.bytes, algorithm)
+    try:
+        archive.addfile(member, cast("BinaryIO", reader))
+    except (tarfile.TarError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise ClientError(f"cannot read all of {name}: {error}") from error
+    return reader.digest.hexdigest()
+
+
+def _add_sums(archive: tarfile.TarFile, sums: bytes, algorithm: str) -> None:
+    listing = tarfile.TarInfo("MD5SUMS" if algorithm == "md5" else "SHA256SUMS")
+    listing.size, listing.mode = len(sums), 0o644
+    archive.addfile(listing, io.BytesIO(sums))
+
+
+class _DigestReader:
+    """Reads a file and computes the digest of what was read."""
+
+    def __init__(self, file: BinaryIO, algorithm: str) -> None:
+        self._file = file
+        # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
+        self.digest = hashlib.new(algorithm, usedforsecurity=False)
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data
