@@ -143,11 +143,11 @@ class _Flow:
         """Write the new child into its parent's record; at once, so that whoever deletes the parent knows of it."""
         if record.parent_backup_id is None:
             return
-        lock = self._job.server.locks.backup_id(record.parent_backup_id)
+        locks = self._job.server.locks
         for _ in range(_LINK_ATTEMPTS):
             try:
                 # Shared with a restore of the parent, which may take hours and does not mind.
-                with lock.shared():
+                with locks.lease(record.parent_backup_id, "starting an incremental backup on"):
                     # The catalogue finds a backup's children by their links to it.
                     self._catalog.save(self._catalog.get(record.parent_backup_id))
             except LockBusy as busy:

@@ -68,6 +68,10 @@ class BackupCatalog:
             raise CatalogError(record.damage)
         return record
 
+    def is_there(self, backup_id: str) -> bool:
+        """Whether there is a record of the backup, readable or not; costs next to nothing."""
+        return self._meta.exists(backup_id + _RECORD) or self._paths.legacy_record_file(backup_id).exists()
+
     def save(self, record: BackupRecord) -> None:
         """Write the record, atomically and durably."""
         if record.damage:

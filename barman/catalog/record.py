@@ -31,8 +31,14 @@ _BACKUP_ID = re.compile(r"\d{8}T\d{6}")
 
 
 def is_backup_id(text: str) -> bool:
-    """Whether text has the shape of a backup id, YYYYMMDDTHHMMSS."""
-    return _BACKUP_ID.fullmatch(text) is not None
+    """Whether text is a backup id: a local time, as YYYYMMDDTHHMMSS."""
+    if _BACKUP_ID.fullmatch(text) is None:
+        return False
+    try:
+        datetime.strptime(text, BACKUP_ID_FORMAT)  # noqa: DTZ007  local, as ids are
+    except ValueError:
+        return False
+    return True
 
 
 class Status(str, Enum):
@@ -203,6 +209,19 @@ def record_to_json(record: BackupRecord, *, iso_times: bool = False) -> dict[str
             continue
         result[key] = _to_json(key, value, iso_times=iso_times)
     return result
+
+
+def parse_json(values: Mapping[str, object], backup_id: str) -> BackupRecord:
+    """Return the record that record_to_json, with ISO times, gave values for; CatalogError if it cannot be understood.
+
+    Missing keys take their defaults; unknown ones are left out, because Barman 3.19 refuses a record that has them.
+    """
+    fields = {
+        key: _decode(codec, key, value if isinstance(value, str) else repr(value), backup_id)
+        for key, codec in _CODECS.items()
+        if (value := values.get(key)) is not None
+    }
+    return BackupRecord(backup_id=BackupId(backup_id), **fields)  # type: ignore[arg-type]
 
 
 def _to_json(key: str, value: object, *, iso_times: bool) -> object:

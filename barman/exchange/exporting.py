@@ -61,7 +61,7 @@ def export_backup(
     """
     if not directory.is_dir() or not os.access(directory, os.W_OK):
         raise UserError(f"{directory} is not a directory that can be written")
-    with server.locks.backup_id(record.backup_id).shared():
+    with server.locks.lease(record.backup_id, "exporting"):
         # As it is now that nobody can begin to delete it.
         record = server.backups.get(record.backup_id)
         identity = _require_exportable(server, record)

@@ -18,6 +18,7 @@ from barman.errors import LockBusy, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -86,12 +87,12 @@ class NamedLock:
         self.release()
 
     @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self, doing: str) -> Iterator[None]:
         """Hold the lock together with others who only use what it guards; LockBusy while somebody changes it.
 
-        Nobody can take the lock as long as one of them is there. No pid is written: there may be many.
+        Nobody can take the lock as long as one of them is there, and who tries is told what it is used for: doing.
         """
-        descriptor = self._acquire_shared()
+        descriptor = self._acquire_shared(f"{os.getpid()} {doing}\n".encode(errors="surrogateescape"))
         try:
             yield
         finally:
@@ -113,16 +114,25 @@ class NamedLock:
     ) -> None:
         self.release()
 
-    def _acquire_shared(self) -> int:
-        """Return a descriptor that holds the lock until it is closed."""
+    def _acquire_shared(self, line: bytes) -> int:
+        """Return a descriptor that holds the lock until it is closed, after adding a line that says who and what for.
+
+        Whoever comes first removes what those before have left, for which it has the lock alone for an instant.
+        """
         deadline = time.monotonic() + _GRACE_S
         while True:
             try:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             except OSError as error:
                 raise StorageError(f"cannot lock {self.path}: {error.strerror}") from error
             try:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.ftruncate(descriptor, 0)
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                # The lock is what counts; on a full disk nobody learns what for.
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, line)
                 # Its cleanup may have removed the file between our opening and locking it.
                 if os.path.samestat(os.fstat(descriptor), os.stat(self.path)):
                     return descriptor
@@ -156,9 +166,14 @@ class NamedLock:
         return True
 
     def _busy(self) -> LockBusy:
-        pid = self.holder()
-        by = f" (process {pid})" if pid else ""
-        return LockBusy(f"another process is already {self._doing}{by}", holder=pid)
+        users = _users(self.path)
+        if users:
+            others = f", and {len(users) - 1} more" if users[1:] else ""
+            pid, doing = users[0]
+            return LockBusy(f"another process is {doing} (process {pid}{others})", holder=pid)
+        holder = self.holder()
+        by = f" (process {holder})" if holder else ""
+        return LockBusy(f"another process is already {self._doing}{by}", holder=holder)
 
 
 class Locks:
@@ -188,6 +203,13 @@ class Locks:
     def backup_id(self, backup_id: str) -> NamedLock:
         """Held by who changes this backup: check-backup, delete, retention, export."""
         return self._lock(backup_id, f"working on backup {backup_id} of server {self.server}")
+
+    def lease(self, backup_id: str, doing: str) -> AbstractContextManager[None]:
+        """Use this backup together with others who only read it; LockBusy while somebody changes it.
+
+        doing: "restoring", for instance; whoever wants to delete the backup is told.
+        """
+        return self.backup_id(backup_id).shared(f"{doing} backup {backup_id} of server {self.server}")
 
     def xlogdb(self) -> NamedLock:
         """Held around every change of the WAL catalogue; waits."""
@@ -247,6 +269,27 @@ def _parse_name(file_name: str, server_names: Sequence[str]) -> tuple[str, str, 
         if match and match["task"] in (_BACKUP_TASKS if match["backup"] else _SERVER_TASKS):
             return name, match["task"] or "backup-id", match["backup"]
     return None
+
+
+def _users(path: Path) -> list[tuple[int, str]]:
+    """Return pid and purpose of those who share the lock now; lines of processes that have ended do not count."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in path.read_text(errors="surrogateescape").splitlines():
+            pid, _, doing = line.partition(" ")
+            if doing and pid.isdigit() and _is_alive(int(pid)):
+                found.append((int(pid), doing))
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _holder(path: Path) -> int | None:

@@ -38,7 +38,7 @@ def generate_manifest(server: Server, record: BackupRecord, reporter: Reporter) 
     """
     data = server.paths.data_dir(record.backup_id)
     target = data / _NAME
-    with server.locks.backup_id(record.backup_id).shared():
+    with server.locks.lease(record.backup_id, "generating the manifest of"):
         if server.backups.get(record.backup_id).doomed:
             raise Refused(f"backup {record.backup_id} is being deleted")
         if target.exists():

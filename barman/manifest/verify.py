@@ -24,7 +24,7 @@ def verify_backup(server: Server, record: BackupRecord, reporter: Reporter) -> N
     could read; LockBusy while the backup is being deleted.
     """
     data = server.paths.data_dir(record.backup_id)
-    with server.locks.backup_id(record.backup_id).shared():
+    with server.locks.lease(record.backup_id, "verifying"):
         if server.backups.get(record.backup_id).doomed:
             raise Refused(f"backup {record.backup_id} is being deleted")
         if not (data / "backup_manifest").is_file():

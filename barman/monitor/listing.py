@@ -14,7 +14,7 @@ from barman.catalog.wal_archive import archive_key
 from barman.catalog.xlogdb import WalTotals
 from barman.errors import ConfigError
 from barman.postgres.lsn import parse_lsn
-from barman.retention.delete import server_verdicts
+from barman.retention.judge import server_verdicts
 from barman.retention.policy import Verdict, Word
 from barman.wal.continuity import times_of, view_wal
 from barman.wal.gaps import reach_of, starts_of

@@ -9,23 +9,33 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.chains import chain as find_chain
 from barman.errors import BarmanError, LockBusy, StorageError
-from barman.restore.inspect import inspect_backup, read_histories, view_archive
-from barman.restore.plan import Place, RestorePlan, plan_restore
+from barman.restore.inspect import inspect_backup, read_histories, readable_config, restored_sizes, view_archive
+from barman.restore.origin import find_origin
+from barman.restore.plan import RestorePlan, Seen, plan_restore, usable_partials
+from barman.restore.reach import begin_lsn, plan_reach
+from barman.restore.request import staging_path
 from barman.restore.select import require_restorable, select_backup
-from barman.restore.targets import parse_target
+from barman.restore.sighting import look_for
+from barman.restore.targets import parse_target, require_reachable
+from barman.wal.landmarks import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from barman.catalog.record import BackupId, BackupRecord
+    from barman.postgres.wal_records import SegmentRecords
     from barman.progress import Reporter
-    from barman.restore.plan import BackupFiles
+    from barman.restore.plan import ArchiveView, BackupFiles
     from barman.restore.request import RestoreRequest
+    from barman.restore.sighting import Sighting
     from barman.restore.targets import Target
     from barman.restore.timelines import Histories
+    from barman.restore.wal_plan import WalPlan
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
+
+_READERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +66,62 @@ def prepared(server: Server, request: RestoreRequest, reporter: Reporter) -> Ite
         histories=histories,
     )
     with contextlib.ExitStack() as held:
-        chain = _held_chain(server, selected.backup_id, held)
-        yield _plan(server, request, chain, target, histories)
+        chain = _held_chain(server, selected.record.backup_id, held)
+        yield _Planner(server, request, reporter).plan(chain, selected.reason, target, histories)
 
 
-def _plan(
-    server: Server, request: RestoreRequest, chain: Sequence[BackupRecord], target: Target | None, histories: Histories
-) -> Prepared:
-    files = {record.backup_id: inspect_backup(server.paths, record) for record in chain}
-    get_wal = request.get_wal if request.get_wal is not None else "get-wal" in server.settings.recovery_options
-    plan = plan_restore(
-        request,
-        chain=chain,
-        files=files,
-        target=target,
-        archive=view_archive(server.wal_archive, server.paths.streaming, chain[-1], histories),
-        get_wal=get_wal,
-        place=Place(server.name, ("barman", "-c", str(server.config_path.absolute()))),
-    )
-    return Prepared(plan, files, histories)
+class _Planner:
+    """Looks at everything one plan depends on."""
+
+    def __init__(self, server: Server, request: RestoreRequest, reporter: Reporter) -> None:
+        self._server = server
+        self._request = request
+        self._reporter = reporter
+        self._settings = request.overrides.applied_to(server.settings)
+
+    def plan(self, chain: Sequence[BackupRecord], reason: str, target: Target | None, histories: Histories) -> Prepared:
+        """Return the plan; Refused if there can be none. chain: restorable, root first. reason: for choosing it."""
+        server, request, settings, record = self._server, self._request, self._settings, chain[-1]
+        get_wal = request.get_wal if request.get_wal is not None else "get-wal" in settings.recovery_options
+        archive = view_archive(server.wal_archive, server.paths.streaming, record, histories)
+        reach = plan_reach(
+            record,
+            request.target.timeline,
+            histories=histories,
+            runs=archive.runs,
+            partials=usable_partials(request, archive, get_wal=get_wal),
+        )
+        files = {member.backup_id: inspect_backup(server.paths, member) for member in chain}
+        sizes = restored_sizes(server.paths, chain, files)
+        sighting = None if target is None else self._look_for(target, reach, record, archive)
+        plan = plan_restore(
+            request,
+            chain=chain,
+            reason=reason,
+            target=target,
+            seen=Seen(files, archive, reach, sighting, sizes, readable_config(server.paths, record, files)),
+            get_wal=get_wal,
+            origin=find_origin(server, request, settings),
+            staging=staging_path(settings),
+        )
+        return Prepared(plan, files, histories)
+
+    def _look_for(self, target: Target, reach: WalPlan, record: BackupRecord, archive: ArchiveView) -> Sighting | None:
+        """Find the target in the WAL, unless it cannot be reached anyway, or the WAL cannot be read."""
+        require_reachable(target, record)
+        if not reach.is_consistent or archive.encrypted is not None:
+            return None
+        server = self._server
+        with self._reporter.bar(f"Looking for {target.kind.value} {target.text}", total=None, unit="segments") as bar:
+
+            def read(names: Iterable[str]) -> Iterator[SegmentRecords]:
+                for records in read_ahead(
+                    server.wal_archive, names, streaming=server.paths.streaming, workers=_READERS
+                ):
+                    bar.advance(1)
+                    yield records
+
+            return look_for(target, reach, read, begin=begin_lsn(record), runs=archive.runs)
 
 
 def _held_chain(server: Server, backup_id: BackupId, held: contextlib.ExitStack) -> list[BackupRecord]:
@@ -82,7 +129,7 @@ def _held_chain(server: Server, backup_id: BackupId, held: contextlib.ExitStack)
     records = server.backups.load()
     for record in find_chain(records, backup_id):
         try:
-            held.enter_context(server.locks.backup_id(record.backup_id).shared())
+            held.enter_context(server.locks.lease(record.backup_id, "restoring"))
         except StorageError as error:
             # On a file system that cannot be written a restore must work, and nobody deletes.
             _log.warning("backup %s is not locked: %s", record.backup_id, error)

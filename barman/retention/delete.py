@@ -1,66 +1,87 @@
-"""Deleting backups: one by hand, or what the retention policy no longer wants."""
+"""Deleting backups: some by hand, or what the retention policy no longer wants."""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from barman.catalog.chains import descendants
 from barman.catalog.record import BackupId
-from barman.errors import BarmanError, HookAborted, LockBusy, UnknownBackup
+from barman.errors import HookAborted, LockBusy, UnknownBackup
 from barman.host import clock
-from barman.human import ctime, pretty_interval
 from barman.progress import LogReporter
+from barman.retention.judge import server_keeps, server_policy, server_verdicts
 from barman.retention.plan import plan_deletion, plan_enforcement, plan_needs
-from barman.retention.policy import parse_policy, verdicts
-from barman.retention.remove import remove_backup, remove_leftovers, remove_unneeded_wal
+from barman.retention.policy import Combined
+from barman.retention.remove import group_size, has_survivor, remove_backups, remove_leftovers
+from barman.retention.remove_wal import holds_unneeded_wal, remove_unneeded_wal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from barman.catalog.record import BackupRecord
     from barman.progress import Reporter
     from barman.retention.plan import Deletion
-    from barman.retention.policy import Verdict
+    from barman.retention.remove import Failure
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
 
 
-def server_verdicts(
-    server: Server, records: Mapping[BackupId, BackupRecord], now: datetime
-) -> Mapping[BackupId, Verdict]:
-    """Return what the configured policy says about each backup; ConfigError if the policy cannot be understood."""
-    settings = server.settings
-    policy = None if settings.retention_policy is None else parse_policy(settings.retention_policy)
-    keeps = server.backups.keeps() if policy else {}
-    return verdicts(records, keeps, policy, minimum_redundancy=settings.minimum_redundancy, now=now)
+def delete_backups(server: Server, backup_ids: Sequence[str], reporter: Reporter) -> None:
+    """Delete backups and whatever is based on them, leaves first, or finish deletions that were interrupted.
 
-
-def delete_backup(server: Server, backup_id: str, reporter: Reporter) -> None:
-    """Delete a backup and whatever is based on it, leaves first, or finish a deletion that was interrupted.
-
-    Raises UnknownBackup, Refused (kept, or minimum redundancy), LockBusy, HookAborted (the script's refusal; the
-    backup stays as it is), or what stopped it midway: then a repetition, or cron, finishes the work.
+    Raises UnknownBackup, Refused (kept, or minimum redundancy) or LockBusy before anything is touched. Then one that
+    cannot be deleted does not spare the others; told is what kept each but the last, and that is raised: LockBusy
+    (somebody uses it), HookAborted (the script's refusal; the backup stays as it is), or what stopped it midway, which
+    a repetition, or cron, finishes.
     """
-    wanted = BackupId(backup_id)
     with server.locks.backup():
         finished = _finish_leftovers(server)
+        wanted = [BackupId(one) for one in dict.fromkeys(backup_ids) if one not in finished]
         records = server.backups.load()
-        if wanted in finished:
-            return
-        if wanted not in records:
+        plan = plan_by_hand(server, records, wanted)
+        asked = set(wanted)
+        others = ", ".join(deletion.backup_id for deletion in plan if deletion.backup_id not in asked)
+        if others:
+            these = "backup " + ", ".join(wanted)
+            reporter.warning(f"{these} has incremental backups based on it, which are deleted too: {others}")
+        failed = _remove_in_groups(server, plan, reporter)
+    # What went wrong with the WAL of several backups is one error.
+    errors = list(dict.fromkeys(failure.error for failure in failed))
+    for error in errors[:-1]:
+        reporter.error(error.message)
+    if errors:
+        raise errors[-1]
+
+
+def _remove_in_groups(server: Server, plan: Sequence[Deletion], reporter: Reporter) -> list[Failure]:
+    failed: list[Failure] = []
+    size = group_size(server)
+    for start in range(0, len(plan), size):
+        records = server.backups.load()
+        group = [each for each in plan[start : start + size] if not has_survivor(records, each.backup_id, failed)]
+        failed += remove_backups(server, records, group, reporter, now=clock.now(), by_hand=True).failed
+    left = {failure.backup_id for failure in failed}
+    for backup_id in [each.backup_id for each in plan if failed and server.backups.is_there(each.backup_id)]:
+        if backup_id not in left:
+            reporter.warning(f"backup {backup_id} is not deleted: one that is based on it could not be")
+    return failed
+
+
+def plan_by_hand(
+    server: Server, records: Mapping[BackupId, BackupRecord], wanted: Sequence[BackupId]
+) -> list[Deletion]:
+    """Return what deleting these backups takes along, in order; UnknownBackup, or Refused by plan_deletion."""
+    for backup_id in wanted:
+        if backup_id not in records:
             raise UnknownBackup(f"Unknown backup '{backup_id}' for server '{server.name}'")
-        plan = plan_deletion(
-            records, wanted, server.backups.keeps(), minimum_redundancy=server.settings.minimum_redundancy
-        )
-        if len(plan) > 1:
-            others = ", ".join(deletion.backup_id for deletion in plan[:-1])
-            reporter.warning(f"backup {backup_id} has incremental backups based on it, which are deleted too: {others}")
-        for deletion in plan:
-            _delete_one(server, deletion, reporter, by_hand=True)
+    return plan_deletion(records, wanted, server.backups.keeps(), minimum_redundancy=server.settings.minimum_redundancy)
+
+
+def plan_by_policy(server: Server, records: Mapping[BackupId, BackupRecord], now: datetime) -> list[Deletion]:
+    """Return what cron would delete now, in order; ConfigError if the policy cannot be understood."""
+    return plan_enforcement(records, server.backups.keeps(), server_verdicts(server, records, now))
 
 
 def enforce(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]:
@@ -77,7 +98,9 @@ def enforce(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]
         return []
     try:
         _finish_leftovers(server)
-        return _delete_obsolete(server, now, reporter)
+        deleted = _delete_obsolete(server, now, reporter)
+        _release_wal(server, now, reporter)
+        return deleted
     finally:
         lock.release()
 
@@ -90,7 +113,17 @@ def purge_before_first_backup(server: Server, record: BackupRecord) -> None:
     if record.begin_wal is None:
         return
     records = {**server.backups.load(), record.backup_id: record}
-    remove_unneeded_wal(server, plan_needs(records, server.backups.keeps()), LogReporter())
+    remove_unneeded_wal(server, plan_needs(records, server_keeps(server, records, clock.now())), LogReporter())
+
+
+def _release_wal(server: Server, now: datetime, reporter: Reporter) -> None:
+    """Remove the WAL between backups that have come to stand alone, for which no backup had to be deleted."""
+    if not isinstance(server_policy(server), Combined):
+        return
+    records = server.backups.load()
+    needs = plan_needs(records, server_keeps(server, records, now))
+    if holds_unneeded_wal(server, needs):
+        remove_unneeded_wal(server, needs, reporter)
 
 
 def _finish_leftovers(server: Server) -> list[BackupId]:
@@ -104,37 +137,31 @@ def _finish_leftovers(server: Server) -> list[BackupId]:
 
 def _delete_obsolete(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]:
     deleted: list[BackupId] = []
-    given_up: set[BackupId] = set()
+    failed: list[Failure] = []
+    size = group_size(server)
     while True:
         # Each deletion changes what is true, and keep marks come and go: decide anew.
         records = server.backups.load()
-        plan = plan_enforcement(records, server.backups.keeps(), server_verdicts(server, records, now))
         # What could not be deleted keeps what it is based on.
-        possible = (each for each in plan if not descendants(records, each.backup_id))
-        deletion = next((each for each in possible if each.backup_id not in given_up), None)
-        if deletion is None:
+        plan = [
+            each for each in plan_by_policy(server, records, now) if not has_survivor(records, each.backup_id, failed)
+        ]
+        if not plan:
             return deleted
-        try:
-            _delete_one(server, deletion, reporter, by_hand=False)
-            deleted.append(deletion.backup_id)
-        except LockBusy as error:
-            _log.info("%s", error)
-            given_up.add(deletion.backup_id)
-        except HookAborted as error:
-            reporter.warning(f"backup {deletion.backup_id} of server {server.name} is not deleted: {error.message}")
-            given_up.add(deletion.backup_id)
-        except BarmanError as error:
-            reporter.error(f"backup {deletion.backup_id} of server {server.name} is not deleted: {error.message}")
-            given_up.add(deletion.backup_id)
+        removal = remove_backups(server, records, plan[:size], reporter, now=now, by_hand=False)
+        deleted += removal.removed
+        failed += removal.failed
+        _tell_failures(server, removal.failed, reporter)
 
 
-def _delete_one(server: Server, deletion: Deletion, reporter: Reporter, *, by_hand: bool) -> None:
-    backup_id, reason = deletion
-    _log.info("deleting backup %s of server %s: %s", backup_id, server.name, reason)
-    started, start = clock.now(), clock.monotonic()
-    if not by_hand:
-        reporter.info(f"Enforcing retention policy: removing backup {backup_id} for server {server.name}")
-    reporter.info(f"Deleting backup {backup_id} for server {server.name}")
-    remove_backup(server, backup_id, reporter, by_hand=by_hand)
-    elapsed = pretty_interval(timedelta(seconds=clock.monotonic() - start))
-    reporter.info(f"Deleted backup {backup_id} (start time: {ctime(started)}, elapsed time: {elapsed})")
+def _tell_failures(server: Server, failed: Sequence[Failure], reporter: Reporter) -> None:
+    for error in dict.fromkeys(failure.error for failure in failed):
+        these = ", ".join(failure.backup_id for failure in failed if failure.error is error)
+        message = f"backup {these} of server {server.name} is not deleted: {error.message}"
+        if isinstance(error, LockBusy):
+            # In use: the next pass will find it free.
+            reporter.info(message)
+        elif isinstance(error, HookAborted):
+            reporter.warning(message)
+        else:
+            reporter.error(message)

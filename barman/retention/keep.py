@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def keep_backup(server: Server, record: BackupRecord, target: KeepTarget) -> None:
     """Keep a backup from now on, durably.
 
-    Raises Refused unless it is DONE, not incremental and not being deleted, LockBusy while somebody works on it.
+    Raises Refused unless it is DONE, not incremental and not being deleted, LockBusy while somebody changes it.
     """
-    with server.locks.backup_id(record.backup_id):
+    with server.locks.lease(record.backup_id, "marking"):
         now = server.backups.get(record.backup_id)
         if now.is_incremental:
             raise Refused(
@@ -32,5 +32,5 @@ def keep_backup(server: Server, record: BackupRecord, target: KeepTarget) -> Non
 
 def release_backup(server: Server, record: BackupRecord) -> None:
     """Leave a backup to the retention policy again; nothing happens if it was not kept. LockBusy as above."""
-    with server.locks.backup_id(record.backup_id):
+    with server.locks.lease(record.backup_id, "marking"):
         server.backups.clear_keep(record.backup_id)

@@ -12,8 +12,8 @@ from barman.catalog.chains import descendants
 from barman.catalog.record import BackupId, BackupRecord, KeepTarget, Status
 from barman.catalog.selection import previous_backup
 from barman.errors import Refused, WalError
-from barman.postgres.wal_names import WalKind, parse_wal_name
-from barman.retention.policy import Verdict, Word, counted_redundancy
+from barman.postgres.wal_names import WalKind, is_segment_name, parse_wal_name
+from barman.retention.policy import Verdict, Word, counted_redundancy, counts
 from barman.wal.needs import has_failed_for_wal
 
 if TYPE_CHECKING:
@@ -42,37 +42,37 @@ class WalNeeds:
 
 def plan_deletion(
     records: Mapping[BackupId, BackupRecord],
-    backup_id: BackupId,
+    wanted: Sequence[BackupId],
     keeps: Mapping[BackupId, KeepTarget],
     *,
     minimum_redundancy: int,
 ) -> list[Deletion]:
-    """Return what deleting a backup by hand takes along: whatever is based on it, each before what it is based on.
+    """Return what deleting backups by hand takes along: whatever is based on them, each before what it is based on.
 
-    A backup whose deletion has begun is always in the list. Raises Refused if it, or one that would go with it, is
-    kept, or if fewer than minimum_redundancy backups would be left.
+    A backup whose deletion has begun is always in the list. Raises Refused if one of the others, or of those that
+    would go with them, is kept, or if fewer than minimum_redundancy backups would be left.
     """
-    record = records[backup_id]
-    plan = [
-        *(Deletion(child.backup_id, f"based on {backup_id}") for child in descendants(records, backup_id)),
-        Deletion(backup_id, "asked for"),
-    ]
-    if record.doomed:
-        return plan
-    for deletion in plan:
-        if deletion.backup_id in keeps:
+    plan: dict[BackupId, Deletion] = {}
+    for backup_id in wanted:
+        for child in descendants(records, backup_id):
+            plan.setdefault(child.backup_id, Deletion(child.backup_id, f"based on {backup_id}"))
+        plan.setdefault(backup_id, Deletion(backup_id, "asked for"))
+    doomed = {one.backup_id for root in wanted if records[root].doomed for one in descendants(records, root)}
+    chosen = [backup_id for backup_id in plan if not records[backup_id].doomed and backup_id not in doomed]
+    for backup_id in chosen:
+        if backup_id in keeps:
             raise Refused(
-                f"backup {deletion.backup_id} is kept for ever ({keeps[deletion.backup_id].value}) and is not deleted",
+                f"backup {backup_id} is kept for ever ({keeps[backup_id].value}) and is not deleted",
                 hint="Release it first with 'barman keep --release'.",
             )
-    counts = record.status is Status.DONE and not record.is_incremental
+    counting = [backup_id for backup_id in chosen if counts(records[backup_id])]
     have = counted_redundancy(records)
-    if counts and minimum_redundancy >= have:
+    if counting and have - len(counting) < minimum_redundancy:
         raise Refused(
-            f"backup {backup_id} is not deleted: minimum redundancy requires {minimum_redundancy} backups, "
+            f"backup {', '.join(counting)} is not deleted: minimum redundancy requires {minimum_redundancy} backups, "
             f"there are {have}"
         )
-    return plan
+    return list(plan.values())
 
 
 def plan_enforcement(
@@ -119,6 +119,23 @@ def concerns_wal(
     while older is not None and not by_hand and keeps.get(older.backup_id) is KeepTarget.STANDALONE:
         older = previous_backup(records, older.backup_id)
     return older is None
+
+
+def plan_needs_after(
+    records: Mapping[BackupId, BackupRecord],
+    keeps: Mapping[BackupId, KeepTarget],
+    leaving: Sequence[BackupRecord],
+    *,
+    by_hand: bool,
+) -> WalNeeds | None:
+    """Return what WAL is needed when all of leaving are deleted, in this order; None if no WAL is to be removed."""
+    remaining = dict(records)
+    occasion = None
+    for record in leaving:
+        if concerns_wal(remaining, keeps, record, by_hand=by_hand):
+            occasion = record
+        del remaining[record.backup_id]
+    return None if occasion is None else plan_needs(remaining, keeps, leaving=occasion)
 
 
 def plan_needs(
@@ -170,6 +187,9 @@ def plan_wal_removal(names: Iterable[str], needs: WalNeeds) -> list[str]:
 
 
 def _is_needed(name: str, since: str, ranges: Sequence[tuple[str, str]]) -> bool:
+    if is_segment_name(name):
+        # Nearly all are: a million of them take a second less than by way of their parts.
+        return name >= since or any(_is_between(name, first, last) for first, last in ranges)
     try:
         wal = parse_wal_name(name)
     except WalError:

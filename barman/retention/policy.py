@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.chains import root_id
-from barman.catalog.record import KeepTarget
+from barman.catalog.record import BACKUP_ID_FORMAT, KeepTarget
 from barman.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _REDUNDANCY = re.compile(r"\s*redundancy\s+(\d+)\s*", re.IGNORECASE)
 _WINDOW = re.compile(r"\s*recovery\s+window\s+of\s+(\d+)\s+(day|week|month)s?\s*", re.IGNORECASE)
+_KEEP = re.compile(r"\s*keep\s+(\d+\s+\w+(?:\s*,\s*\d+\s+\w+)*)\s*", re.IGNORECASE)
 _UNIT_DAYS = {"DAY": 1, "WEEK": 7, "MONTH": 31}
 
 
@@ -48,13 +49,52 @@ class RecoveryWindow:
         return timedelta(days=self.count * _UNIT_DAYS[self.unit])
 
 
-Policy = Redundancy | RecoveryWindow
+class Period(str, Enum):
+    """The periods of which the last backup can be kept; longer ones last, as they are written."""
+
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+    MONTHLY = "MONTHLY"
+    YEARLY = "YEARLY"
+
+    def of(self, backup_id: BackupId) -> str:
+        """Which one a backup belongs to, by its id: the local date when it began. Weeks are those of ISO 8601."""
+        day = datetime.strptime(backup_id, BACKUP_ID_FORMAT).date()  # noqa: DTZ007  local, as ids are
+        if self is Period.WEEKLY:
+            year, week, _ = day.isocalendar()
+            return f"{year}-W{week:02d}"
+        return day.strftime({Period.DAILY: "%Y-%m-%d", Period.MONTHLY: "%Y-%m"}.get(self, "%Y"))
+
+
+@dataclass(frozen=True, slots=True)
+class LongTerm:
+    """Keep the last backup of so many days, weeks, months and years that have one, with its own WAL only."""
+
+    counts: tuple[tuple[Period, int], ...]
+
+    def __str__(self) -> str:
+        return "KEEP " + ", ".join(f"{count} {period.value}" for period, count in self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """What recovery needs, and behind it backups that stand alone."""
+
+    recovery: Redundancy | RecoveryWindow
+    beyond: LongTerm
+
+    def __str__(self) -> str:
+        return f"{self.recovery}; {self.beyond}"
+
+
+Policy = Redundancy | RecoveryWindow | Combined
 
 
 class Word(str, Enum):
     """What the policy says about a backup; the words list-backups shows."""
 
     VALID = "VALID"
+    VALID_ALONE = "VALID:STANDALONE"
     OBSOLETE = "OBSOLETE"
     POTENTIALLY_OBSOLETE = "OBSOLETE*"
     KEEP_FULL = "KEEP:FULL"
@@ -73,17 +113,42 @@ _KEPT = {KeepTarget.FULL: Word.KEEP_FULL, KeepTarget.STANDALONE: Word.KEEP_STAND
 
 
 def parse_policy(text: str) -> Policy:
-    """Return the policy text spells: REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS, MONTHS; ConfigError if none."""
+    """Return the policy text spells; ConfigError if none.
+
+    REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS, MONTHS; either may be followed by a semicolon and KEEP n DAILY,
+    n WEEKLY, n MONTHLY, n YEARLY, of which at least one is there, none twice.
+    """
+    first, separator, second = text.partition(";")
+    recovery = _parse_recovery(first)
+    beyond = _parse_long_term(second) if separator else None
+    if recovery is None or (separator and beyond is None):
+        raise ConfigError(
+            f"invalid retention policy '{text}'",
+            hint="A policy is REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS, perhaps followed by "
+            "; KEEP n DAILY, n WEEKLY, n MONTHLY, n YEARLY.",
+        )
+    return recovery if beyond is None else Combined(recovery, beyond)
+
+
+def _parse_recovery(text: str) -> Redundancy | RecoveryWindow | None:
     match = _REDUNDANCY.fullmatch(text)
     if match:
         return Redundancy(int(match[1]))
     match = _WINDOW.fullmatch(text)
-    if match:
-        return RecoveryWindow(int(match[1]), match[2].upper())
-    raise ConfigError(
-        f"invalid retention policy '{text}'",
-        hint="A policy is REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS.",
-    )
+    return RecoveryWindow(int(match[1]), match[2].upper()) if match else None
+
+
+def _parse_long_term(text: str) -> LongTerm | None:
+    match = _KEEP.fullmatch(text)
+    if match is None:
+        return None
+    counts: dict[Period, int] = {}
+    for item in match[1].split(","):
+        count, word = item.split()
+        if word.upper() not in Period.__members__ or Period[word.upper()] in counts:
+            return None
+        counts[Period[word.upper()]] = int(count)
+    return LongTerm(tuple((period, counts[period]) for period in Period if period in counts))
 
 
 def verdicts(
@@ -100,14 +165,16 @@ def verdicts(
     """
     if policy is None:
         return dict.fromkeys(records, Verdict(Word.NONE, "no retention policy"))
-    counted = [
-        record for _, record in sorted(records.items(), reverse=True) if record.is_done and not record.is_incremental
-    ]
-    own = dict(_judge(counted, keeps, policy, minimum_redundancy, now))
+    counted = [record for _, record in sorted(records.items(), reverse=True) if counts(record)]
+    recovery = policy.recovery if isinstance(policy, Combined) else policy
+    own = dict(_judge(counted, keeps, recovery, minimum_redundancy, now))
+    alone = _choose(counted, policy.beyond) if isinstance(policy, Combined) else {}
     result = {}
     for backup_id, record in records.items():
         if backup_id in own:
             verdict = own[backup_id]
+            if verdict.word is Word.OBSOLETE and backup_id in alone:
+                verdict = Verdict(Word.VALID_ALONE, alone[backup_id])
             kept = keeps.get(backup_id)
             result[backup_id] = verdict if kept is None else Verdict(_KEPT[kept], f"kept ({kept.value})")
         else:
@@ -118,7 +185,7 @@ def verdicts(
 def _judge(
     counted: list[BackupRecord],
     keeps: Mapping[BackupId, KeepTarget],
-    policy: Policy,
+    policy: Redundancy | RecoveryWindow,
     minimum_redundancy: int,
     now: datetime,
 ) -> Iterator[tuple[BackupId, Verdict]]:
@@ -146,6 +213,26 @@ def _judge(
             yield record.backup_id, Verdict(Word.POTENTIALLY_OBSOLETE, reason)
         else:
             yield record.backup_id, Verdict(Word.OBSOLETE, "older than the window needs")
+
+
+def _choose(counted: list[BackupRecord], policy: LongTerm) -> dict[BackupId, str]:
+    """Return which of the backups that count, newest first, the policy keeps for the long term, and why."""
+    chosen: dict[BackupId, str] = {}
+    for period, count in policy.counts:
+        last: dict[str, BackupId] = {}
+        for record in counted:
+            last.setdefault(period.of(record.backup_id), record.backup_id)
+        for number, (name, backup_id) in enumerate(list(last.items())[:count], start=1):
+            chosen.setdefault(backup_id, f"the last of {name}, which is number {number} of {count} {period.value}")
+    return chosen
+
+
+def standing_alone(
+    found: Mapping[BackupId, Verdict], keeps: Mapping[BackupId, KeepTarget]
+) -> Mapping[BackupId, KeepTarget]:
+    """Return the annotations, with those of the backups that the policy keeps with their own WAL only."""
+    alone = {backup_id for backup_id, verdict in found.items() if verdict.word is Word.VALID_ALONE}
+    return {**keeps, **dict.fromkeys(alone, KeepTarget.STANDALONE)}
 
 
 def _reach(now: datetime, window: RecoveryWindow) -> datetime:
@@ -176,6 +263,11 @@ def _inherit(
     return Verdict(word, f"based on {root}: {own[root].reason}")
 
 
+def counts(record: BackupRecord) -> bool:
+    """Whether a backup counts, for policies and minimum_redundancy: DONE, not incremental, not being deleted."""
+    return record.is_done and not record.is_incremental
+
+
 def counted_redundancy(records: Mapping[BackupId, BackupRecord]) -> int:
-    """Return how many backups count for minimum_redundancy: DONE, not incremental, not being deleted."""
-    return sum(record.is_done and not record.is_incremental for record in records.values())
+    """Return how many backups count for minimum_redundancy."""
+    return sum(map(counts, records.values()))

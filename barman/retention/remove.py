@@ -1,4 +1,4 @@
-"""Removing one backup, so that a crash at any point leaves either the backup or the rest of its removal.
+"""Removing backups, so that a crash at any point leaves either the backup or the rest of its removal.
 
 The mark comes first: from then on nobody takes the backup for one, and whoever comes next finishes. The record goes
 last, because it says which WAL was the backup's. Files go before the lines that list them.
@@ -11,59 +11,175 @@ import logging
 import os
 import stat
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
-from barman.catalog.hook_variables import backup_variables, wal_variables
+from barman.catalog.chains import descendants
+from barman.catalog.hook_variables import backup_variables
 from barman.catalog.record import BackupId, BackupType
 from barman.catalog.selection import next_backup
-from barman.catalog.wal_archive import archive_key
-from barman.errors import Refused, StorageError, UnknownBackup
+from barman.errors import BarmanError, Refused, StorageError, UnknownBackup
+from barman.host import clock
 from barman.host.files import remove_tree
 from barman.host.hooks import Event
-from barman.retention.plan import concerns_wal, plan_needs, plan_wal_removal
+from barman.human import ctime, pretty_interval
+from barman.retention.judge import server_keeps
+from barman.retention.plan import plan_needs_after
+from barman.retention.remove_wal import remove_unneeded_wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from barman.catalog.record import BackupRecord
-    from barman.catalog.xlogdb import WalEntry
+    from barman.host.locks import NamedLock
     from barman.progress import Reporter
-    from barman.retention.plan import WalNeeds
+    from barman.retention.plan import Deletion
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
 
+# Each is locked meanwhile, which takes a file descriptor; processes may usually have a thousand.
+_TOGETHER = 100
 
-def remove_backup(server: Server, backup_id: BackupId, reporter: Reporter, *, by_hand: bool) -> None:
-    """Remove one backup, and the WAL that nothing else needs; hold the backup lock.
 
-    The delete hooks may still refuse: HookAborted, and nothing has changed. After any other error the removal has
-    begun; calling this again finishes it. Raises LockBusy if somebody works on this backup, Refused if it was kept,
-    UnknownBackup if it is gone.
+class Failure(NamedTuple):
+    """A backup that was not removed, and what kept it; its removal may have begun."""
+
+    backup_id: BackupId
+    error: BarmanError
+
+
+class Removal(NamedTuple):
+    """What became of the backups that were to be removed."""
+
+    removed: tuple[BackupId, ...]
+    failed: tuple[Failure, ...]
+
+
+def group_size(server: Server) -> int:
+    """How many backups one remove_backups should get.
+
+    Several at once cost one walk through the WAL archive; but what hook scripts do before one backup is removed and
+    after it belongs together.
     """
-    lock = server.locks.backup_id(backup_id)
-    with lock:
-        records, keeps = server.backups.load(), server.backups.keeps()
-        record = records.get(backup_id)
-        if record is None:
-            raise UnknownBackup(f"backup {backup_id} of server '{server.name}' was deleted by another process")
-        if backup_id in keeps and not record.doomed:
-            raise Refused(f"backup {backup_id} is kept for ever ({keeps[backup_id].value}) and is not deleted")
+    return 1 if server.hooks(Event.DELETE) else _TOGETHER
+
+
+def remove_backups(
+    server: Server,
+    records: Mapping[BackupId, BackupRecord],
+    wanted: Sequence[Deletion],
+    reporter: Reporter,
+    *,
+    now: datetime,
+    by_hand: bool,
+) -> Removal:
+    """Remove backups in the order given, and the WAL that nothing else needs; hold the backup lock.
+
+    records: all backups of the server. A backup that cannot be removed does not spare the others, except what it is
+    based on. It fails with LockBusy if somebody uses it, HookAborted if a script says so, Refused if it was kept,
+    UnknownBackup if it is gone: then nothing has changed. After any other error its removal has begun, and a
+    repetition finishes it.
+    """
+    begun: list[_Begun] = []
+    removed: list[BackupId] = []
+    failed: list[Failure] = []
+    try:
+        with contextlib.ExitStack() as held:
+            for deletion in wanted:
+                if has_survivor(records, deletion.backup_id, failed):
+                    continue
+                try:
+                    begun.append(_begin(server, records, deletion, reporter, held, by_hand=by_hand))
+                except BarmanError as error:
+                    failed.append(Failure(deletion.backup_id, error))
+            _remove_wal_of(server, records, begun, reporter, now=now, by_hand=by_hand)
+            for each in begun:
+                _leave_family(server, records, each.record)
+                server.backups.remove(each.record.backup_id)
+                removed.append(each.record.backup_id)
+                each.lock.remove()
+    except BarmanError as error:
+        failed += [Failure(each.record.backup_id, error) for each in begun if each.record.backup_id not in removed]
+    for each in begun[: len(removed)]:
+        elapsed = pretty_interval(timedelta(seconds=clock.monotonic() - each.start))
+        began = ctime(each.began)
+        reporter.info(f"Deleted backup {each.record.backup_id} (start time: {began}, elapsed time: {elapsed})")
+    return Removal(tuple(removed), tuple(failed))
+
+
+def has_survivor(records: Mapping[BackupId, BackupRecord], backup_id: BackupId, failed: Sequence[Failure]) -> bool:
+    """Whether removing this backup, or one that is based on it, has failed."""
+    if not failed:
+        return False
+    chain = {backup_id, *(child.backup_id for child in descendants(records, backup_id))}
+    return any(failure.backup_id in chain for failure in failed)
+
+
+class _Begun(NamedTuple):
+    """A backup whose files are gone, and whose record and mark still say what is left to do."""
+
+    record: BackupRecord
+    lock: NamedLock
+    began: datetime
+    start: float
+
+
+def _begin(
+    server: Server,
+    records: Mapping[BackupId, BackupRecord],
+    deletion: Deletion,
+    reporter: Reporter,
+    held: contextlib.ExitStack,
+    *,
+    by_hand: bool,
+) -> _Begun:
+    """Mark a backup and remove its files. Its lock, and the hooks to come, are left to held."""
+    backup_id, reason = deletion
+    record = records[backup_id]
+    with contextlib.ExitStack() as ours:
+        lock = ours.enter_context(server.locks.backup_id(backup_id))
+        _require_removable(server, record)
+        _log.info("deleting backup %s of server %s: %s", backup_id, server.name, reason)
+        began, start = clock.now(), clock.monotonic()
+        if not by_hand:
+            reporter.info(f"Enforcing retention policy: removing backup {backup_id} for server {server.name}")
+        reporter.info(f"Deleting backup {backup_id} for server {server.name}")
         hooks, variables = server.hooks(Event.DELETE), backup_variables(server.paths, records, record)
         hooks.before(variables)
-        try:
-            server.backups.mark_deletion(backup_id)
-            _remove_files(server, backup_id)
-            if concerns_wal(records, keeps, record, by_hand=by_hand):
-                remove_unneeded_wal(server, plan_needs(records, keeps, leaving=record), reporter)
-            _leave_family(server, records, record)
-            server.backups.remove(backup_id)
-        except BaseException as error:
-            hooks.after(variables, error=error)
-            raise
-        lock.remove()
-    hooks.after(variables)
+        ours.push(lambda _kind, error, _trace: hooks.after(variables, error=error))
+        server.backups.mark_deletion(backup_id)
+        _remove_files(server, backup_id)
+        held.push(ours.pop_all())
+        return _Begun(record, lock, began, start)
+
+
+def _require_removable(server: Server, record: BackupRecord) -> None:
+    """Look again, now that nobody else can work on this backup."""
+    if not server.backups.is_there(record.backup_id):
+        raise UnknownBackup(f"backup {record.backup_id} of server '{server.name}' was deleted by another process")
+    kept = None if record.doomed else server.backups.keep(record.backup_id)
+    if kept is not None:
+        raise Refused(f"backup {record.backup_id} is kept for ever ({kept.value}) and is not deleted")
+
+
+def _remove_wal_of(
+    server: Server,
+    records: Mapping[BackupId, BackupRecord],
+    begun: Sequence[_Begun],
+    reporter: Reporter,
+    *,
+    now: datetime,
+    by_hand: bool,
+) -> None:
+    gone = {each.record.backup_id for each in begun}
+    left = {backup_id: record for backup_id, record in records.items() if backup_id not in gone}
+    keeps = server_keeps(server, left, now)
+    needs = plan_needs_after(records, keeps, [each.record for each in begun], by_hand=by_hand)
+    if needs is not None:
+        remove_unneeded_wal(server, needs, reporter)
 
 
 def remove_leftovers(server: Server, backup_id: BackupId) -> None:
@@ -72,37 +188,6 @@ def remove_leftovers(server: Server, backup_id: BackupId) -> None:
         _remove_files(server, backup_id)
         server.backups.remove(backup_id)
         lock.remove()
-
-
-def remove_unneeded_wal(server: Server, needs: WalNeeds, reporter: Reporter) -> None:
-    """Remove the archived WAL that is not needed, telling each name."""
-    if needs.since is None:
-        _log.info("no WAL of server %s is removed: %s", server.name, needs.reason)
-        return
-    entries = {entry.name: entry for entry in server.xlogdb.entries(last=needs.since)}
-    names = plan_wal_removal(entries, needs)
-    if not names:
-        return
-    _log.info("removing %s WAL files of server %s before %s: %s", len(names), server.name, needs.since, needs.reason)
-    reporter.info("Delete associated WAL segments:")
-    for name in names:
-        reporter.info(f"\t{name}")
-    _remove_wal(server, [entries[name] for name in names])
-
-
-def _remove_wal(server: Server, entries: Sequence[WalEntry]) -> None:
-    hooks = server.hooks(Event.WAL_DELETE)
-    variables = [wal_variables(server.paths.wals / archive_key(entry.name), entry) for entry in entries if hooks]
-    for each in variables:
-        hooks.before(each)
-    try:
-        server.wal_archive.remove([entry.name for entry in entries])
-    except BaseException as error:
-        for each in variables:
-            hooks.after(each, error=error)
-        raise
-    for each in variables:
-        hooks.after(each)
 
 
 def _remove_files(server: Server, backup_id: BackupId) -> None:

@@ -68,6 +68,53 @@ def test_keeping_releasing_and_deleting(server):
     assert server.archived_wals()[0] == segment(5)
 
 
+def test_what_would_be_deleted_is_shown_and_stays(server):
+    result = server.run("delete", "--dry-run", "weekly", SECOND)
+
+    assert result.stdout.splitlines() == [
+        f"Would delete backup {FIRST} (1000 B, asked for)",
+        f"Would delete backup {SECOND} (1000 B, asked for)",
+        f"Would delete 7 WAL files from {segment(1)} to {segment(7)} (168 B; backup {THIRD} begins there)",
+    ]
+    shown = server.json("delete", "--dry-run", FIRST)["main"]
+    assert shown["backups"] == [{"backup_id": FIRST, "reason": "asked for", "size_bytes": 1000}]
+    assert shown["wal"]["files"] == 4
+    assert server.backup_ids() == [FIRST, SECOND, THIRD]
+
+
+def test_several_backups_are_deleted_at_once(server):
+    server.run("delete", SECOND, "oldest")
+
+    assert server.backup_ids() == [THIRD]
+
+
+def test_the_policy_is_explained_for_now_and_for_later(server):
+    server.set(retention_policy="RECOVERY WINDOW OF 60 DAYS; KEEP 1 YEARLY", minimum_redundancy=1)
+    first = server.home.run("retention", "main").stdout.splitlines()
+    assert first[0] == "Server main: RECOVERY WINDOW OF 60 DAYS; KEEP 1 YEARLY, minimum redundancy 1"
+    assert first[1] == f"\t{THIRD} - VALID (inside the window)"
+
+    later = server.json("retention", "--explain", "--simulate", "36500", "--dry-run")["main"]
+    assert [(one["backup_id"], one["retention_status"]) for one in later["backups"]] == [
+        (THIRD, "VALID"), (SECOND, "OBSOLETE"), (FIRST, "OBSOLETE"),
+    ]  # fmt: skip
+    assert [one["backup_id"] for one in later["deletion"]["backups"]] == [FIRST, SECOND]
+    assert later["deletion"]["wal"]["last"] == segment(7)
+    assert server.run("retention", "--dry-run").stdout == "main: Would delete nothing\n"
+    assert server.backup_ids() == [FIRST, SECOND, THIRD]
+
+
+def test_a_policy_that_cannot_be_understood_is_told_and_deletes_nothing(server):
+    server.set(retention_policy="REDUNDANCY 1; KEEP 3 SOMETIMES")
+
+    result = server.run("retention", check=False)
+    assert (result.status, result.stdout) == (1, "")
+    assert "REDUNDANCY 1; KEEP 3 SOMETIMES" in result.stderr
+    assert "retention policy settings: FAILED" in server.run("check", check=False).stdout
+    assert "REDUNDANCY 1; KEEP 3 SOMETIMES" in server.home.run("cron", check=False).stderr
+    assert server.backup_ids() == [FIRST, SECOND, THIRD]
+
+
 def test_keep_wants_to_know_what_to_do(server):
     result = server.run("keep", FIRST, check=False)
 

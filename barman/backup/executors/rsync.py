@@ -209,7 +209,7 @@ class RsyncExecutor:
             return
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(self._server.locks.backup_id(found.backup_id).shared())
+                held.enter_context(self._server.locks.lease(found.backup_id, "copying files anew beside"))
             except LockBusy as error:
                 self._job.reporter.warning(f"no files of backup {found.backup_id} are used again: {error.message}")
                 yield None

@@ -15,6 +15,8 @@ import pytest
 from barman.errors import LockBusy, StorageError
 from barman.host.locks import HeldLock, Locks, cleanup, config_update_lock, held_locks
 
+BACKUP = "20261121T053909"
+
 HOLD = """
 import fcntl, sys
 file = open(sys.argv[1], "a+")
@@ -128,6 +130,37 @@ def test_waiting_has_a_limit_if_asked_for(tmp_path, hold):
     hold(lock.path)
     with pytest.raises(LockBusy):
         lock.acquire(wait=0.4)
+
+
+def test_who_wants_a_backup_that_is_in_use_is_told_by_whom_and_what_for(tmp_path):
+    locks = Locks(tmp_path, "main")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    locks.backup_id(BACKUP).path.write_text(f"{gone.pid} exporting backup {BACKUP} of server main\n")
+
+    with locks.lease(BACKUP, "restoring"), locks.lease(BACKUP, "verifying"), pytest.raises(LockBusy) as caught:
+        locks.backup_id(BACKUP).acquire()
+
+    assert caught.value.message == (
+        f"another process is restoring backup {BACKUP} of server main (process {os.getpid()}, and 1 more)"
+    )
+    with locks.backup_id(BACKUP) as lock:
+        assert lock.path.read_text() == f"{os.getpid()}\n"
+
+
+def test_those_who_have_ended_are_not_named(tmp_path):
+    lock = Locks(tmp_path, "main").backup_id(BACKUP)
+    with lock.shared("reading"):
+        lock.path.write_text("nonsense\n999999999 restoring it\n")
+        with pytest.raises(LockBusy, match=f"another process is already working on backup {BACKUP} of server main$"):
+            lock.acquire()
+
+
+def test_a_backup_is_not_used_while_it_is_changed(tmp_path, hold):
+    locks = Locks(tmp_path, "main")
+    hold(locks.backup_id(BACKUP).path)
+    with pytest.raises(LockBusy, match="4711"), locks.lease(BACKUP, "restoring"):
+        pass
 
 
 def test_a_lock_file_unlinked_by_a_cleanup_is_made_anew(tmp_path, hold):

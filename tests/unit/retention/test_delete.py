@@ -12,9 +12,12 @@ import pytest
 from barman.catalog.record import KeepTarget, Status
 from barman.errors import ConfigError, HookAborted, LockBusy, Refused, StorageError, UnknownBackup
 from barman.progress import LogReporter
-from barman.retention.delete import delete_backup, enforce, purge_before_first_backup, server_verdicts
+from barman.retention.delete import delete_backups, enforce, purge_before_first_backup
+from barman.retention.judge import server_verdicts
 from barman.retention.keep import keep_backup, release_backup
-from barman.retention.remove import remove_backup
+from barman.retention.plan import Deletion
+from barman.retention.preview import preview_by_hand, preview_by_policy
+from barman.retention.remove import remove_backups
 from barman.server import open_server
 from tests.support.catalogs import BEGINNING, HISTORY, HandMade, backup_id, label, segment
 from tests.support.settings import load_text
@@ -76,7 +79,7 @@ def after(number):
 
 
 def test_a_deleted_backup_is_gone_with_the_wal_only_it_needed(catalog, server, reporter):
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert sorted(catalog.backups.load()) == [SECOND, THIRD]
     assert not catalog.paths.backup_dir(FIRST).exists()
@@ -92,7 +95,7 @@ def test_a_deleted_backup_is_gone_with_the_wal_only_it_needed(catalog, server, r
 
 
 def test_a_backup_in_the_middle_takes_no_wal_with_it(catalog, server, reporter):
-    delete_backup(server, SECOND, reporter)
+    delete_backups(server, [SECOND], reporter)
 
     assert catalog.archived() == sorted(ALL_WAL)
     assert "Delete associated WAL segments:" not in reporter.told
@@ -100,7 +103,7 @@ def test_a_backup_in_the_middle_takes_no_wal_with_it(catalog, server, reporter):
 
 def test_the_last_backup_leaves_the_wal_since_its_begin(catalog, server, reporter):
     for one in (SECOND, THIRD, FIRST):
-        delete_backup(server, one, reporter)
+        delete_backups(server, [one], reporter)
 
     assert catalog.backups.load() == {}
     assert catalog.archived() == sorted(catalog.listed()) == sorted(set(after(2)) | {label(2)})
@@ -110,7 +113,7 @@ def test_a_chain_goes_leaves_first(catalog, server, reporter):
     catalog.add_backup(4, 10, 10, parent_backup_id=THIRD)
     catalog.add_backup(5, 11, 11, parent_backup_id=backup_id(4))
 
-    delete_backup(server, THIRD, reporter)
+    delete_backups(server, [THIRD], reporter)
 
     deleted = [line.split()[2] for line in reporter.told if line.startswith("Deleting")]
     assert deleted == [backup_id(5), backup_id(4), THIRD]
@@ -123,7 +126,7 @@ def test_the_parents_record_forgets_the_child(catalog, server, reporter):
     server.backups.save(server.backups.get(THIRD))
     assert backup_id(4) in catalog.paths.record_file(THIRD).read_text()
 
-    delete_backup(server, backup_id(4), reporter)
+    delete_backups(server, [backup_id(4)], reporter)
 
     assert "children_backup_ids=None\n" in catalog.paths.record_file(THIRD).read_text()
 
@@ -136,21 +139,91 @@ def test_the_next_rsync_backup_learns_what_is_its_own_now(catalog, server, repor
     shared.hardlink_to(catalog.paths.data_dir(FIRST) / "PG_VERSION")
     (catalog.paths.data_dir(SECOND) / "link").symlink_to("/nowhere")
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     size = sum(len(content) for content in catalog.files_of(SECOND).values())
     updated = catalog.backups.get(SECOND)
     assert (updated.size, updated.deduplicated_size) == (size, size)
 
 
+def test_several_backups_go_with_one_command(catalog, server, reporter):
+    delete_backups(server, [SECOND, FIRST, SECOND], reporter)
+
+    assert sorted(catalog.backups.load()) == [THIRD]
+    assert catalog.archived() == sorted(catalog.listed()) == after(8)
+    assert reporter.told.count("Delete associated WAL segments:") == 1
+
+
+def test_several_backups_go_one_after_the_other_where_scripts_watch(catalog, open_main, reporter, tmp_path):
+    log = tmp_path / "log"
+    say = f"echo $BARMAN_PHASE $BARMAN_BACKUP_ID >> {log}"
+    server = open_main(pre_delete_script=say, post_delete_retry_script=say)
+
+    delete_backups(server, [FIRST, SECOND], reporter)
+
+    assert log.read_text().splitlines() == [f"pre {FIRST}", f"post {FIRST}", f"pre {SECOND}", f"post {SECOND}"]
+
+
+def test_none_of_several_goes_when_one_is_refused(catalog, open_main, reporter):
+    server = open_main(minimum_redundancy=2)
+    with pytest.raises(Refused):
+        delete_backups(server, [FIRST, SECOND], reporter)
+    with pytest.raises(UnknownBackup):
+        delete_backups(server, [FIRST, backup_id(9)], reporter)
+    keep_backup(server, catalog.backups.get(SECOND), KeepTarget.FULL)
+    with pytest.raises(Refused):
+        delete_backups(open_main(), [FIRST, SECOND], reporter)
+
+    assert len(catalog.backups.load()) == 3
+
+
+def test_one_of_several_in_use_does_not_spare_the_others(catalog, server, reporter):
+    with server.locks.lease(FIRST, "restoring"), pytest.raises(LockBusy, match=f"restoring backup {FIRST}"):
+        delete_backups(server, [FIRST, SECOND], reporter)
+
+    assert sorted(catalog.backups.load()) == [FIRST, THIRD]
+    assert catalog.archived() == sorted(ALL_WAL)
+
+
+def test_a_chain_of_which_one_backup_is_in_use_loses_only_what_is_based_on_that(catalog, server, reporter):
+    catalog.add_backup(4, 10, 10, parent_backup_id=THIRD)
+    catalog.add_backup(5, 11, 11, parent_backup_id=backup_id(4))
+
+    with server.locks.lease(backup_id(4), "verifying"), pytest.raises(LockBusy):
+        delete_backups(server, [THIRD], reporter)
+
+    assert sorted(catalog.backups.load()) == [FIRST, SECOND, THIRD, backup_id(4)]
+    assert f"WARNING: backup {THIRD} is not deleted: one that is based on it could not be" in reporter.told
+
+
+def test_what_a_deletion_would_do_is_what_it_does(catalog, server, reporter):
+    foreseen = preview_by_hand(server, [FIRST, SECOND], NOW)
+
+    assert [deletion.backup_id for deletion, _ in foreseen.deletions] == [FIRST, SECOND]
+    assert len(catalog.backups.load()) == 3
+    delete_backups(server, [FIRST, SECOND], reporter)
+    told = [line.strip() for line in reporter.told if line.startswith("\t")]
+    assert (foreseen.wal.files, foreseen.wal.first, foreseen.wal.last) == (len(told), told[0], told[-1])
+    assert foreseen.wal.reason == f"backup {THIRD} begins there"
+    assert preview_by_hand(server, [THIRD], NOW).wal.files == 0
+
+
 def test_unknown_backups_are_told(server, reporter):
     with pytest.raises(UnknownBackup, match="main"):
-        delete_backup(server, backup_id(9), reporter)
+        delete_backups(server, [backup_id(9)], reporter)
 
 
-def test_a_backup_that_went_away_meanwhile_is_told(server, reporter):
-    with pytest.raises(UnknownBackup, match="was deleted by another process"):
-        remove_backup(server, backup_id(7), reporter, by_hand=False)
+def test_a_backup_that_went_away_meanwhile_is_told(catalog, server, reporter):
+    records = server.backups.load()
+    catalog.paths.record_file(FIRST).unlink()
+
+    wanted = [Deletion(FIRST, "old"), Deletion(SECOND, "old")]
+    removal = remove_backups(server, records, wanted, reporter, now=NOW, by_hand=False)
+
+    assert removal.removed == (SECOND,)
+    ((_, error),) = removal.failed
+    assert isinstance(error, UnknownBackup)
+    assert "was deleted by another process" in error.message
 
 
 def test_a_kept_backup_and_the_last_ones_are_refused(catalog, open_main, reporter):
@@ -158,9 +231,9 @@ def test_a_kept_backup_and_the_last_ones_are_refused(catalog, open_main, reporte
     keep_backup(server, catalog.backups.get(FIRST), KeepTarget.FULL)
 
     with pytest.raises(Refused, match="kept"):
-        delete_backup(server, FIRST, reporter)
+        delete_backups(server, [FIRST], reporter)
     with pytest.raises(Refused, match="redundancy"):
-        delete_backup(server, SECOND, reporter)
+        delete_backups(server, [SECOND], reporter)
     assert reporter.told == []
     assert all(catalog.is_whole(record) for record in catalog.backups.load().values())
 
@@ -168,7 +241,7 @@ def test_a_kept_backup_and_the_last_ones_are_refused(catalog, open_main, reporte
 def test_an_empty_keep_file_left_by_a_crash_does_not_block(catalog, server, reporter):
     (catalog.paths.meta / f"{FIRST}-keep").write_bytes(b"")
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert FIRST not in catalog.backups.load()
     assert not (catalog.paths.meta / f"{FIRST}-keep").exists()
@@ -179,10 +252,10 @@ def test_nothing_is_deleted_while_it_is_in_use(catalog, server, reporter, which)
     locks = server.locks
     held = {
         "backup": locks.backup, "backup_id": lambda: locks.backup_id(FIRST),
-        "restore": lambda: locks.backup_id(FIRST).shared(),
+        "restore": lambda: locks.lease(FIRST, "restoring"),
     }[which]()  # fmt: skip
     with held, pytest.raises(LockBusy):
-        delete_backup(server, FIRST, reporter)
+        delete_backups(server, [FIRST], reporter)
 
     assert not catalog.backups.deletion_marks()
     assert catalog.is_whole(catalog.backups.get(FIRST))
@@ -191,7 +264,7 @@ def test_nothing_is_deleted_while_it_is_in_use(catalog, server, reporter, which)
 def test_a_record_of_an_old_layout_is_deleted_with_its_directory(catalog, server, reporter):
     catalog.paths.record_file(FIRST).rename(catalog.paths.legacy_record_file(FIRST))
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert sorted(catalog.backups.load()) == [SECOND, THIRD]
     assert catalog.archived() == after(5)
@@ -200,16 +273,16 @@ def test_a_record_of_an_old_layout_is_deleted_with_its_directory(catalog, server
 def test_a_damaged_record_can_be_deleted_and_no_wal_is_touched_on_its_behalf(catalog, server, reporter):
     catalog.paths.record_file(THIRD).write_text("")
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
     assert catalog.archived() == sorted(ALL_WAL)
-    delete_backup(server, THIRD, reporter)
+    delete_backups(server, [THIRD], reporter)
     assert sorted(catalog.backups.load()) == [SECOND]
 
 
 def test_a_damaged_record_of_the_oldest_backup_frees_the_wal_of_nobody_else(catalog, server, reporter):
     catalog.paths.record_file(FIRST).write_text("")
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert catalog.archived() == sorted(catalog.listed()) == after(5)
 
@@ -222,7 +295,7 @@ def test_a_begun_deletion_is_finished_whatever_the_policy_says(catalog, open_mai
     server.backups.mark_deletion(FIRST)
     (catalog.paths.data_dir(FIRST) / "PG_VERSION").unlink()
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert sorted(catalog.backups.load()) == [SECOND, THIRD]
     assert catalog.archived() == after(5)
@@ -247,7 +320,7 @@ def test_giving_the_command_again_clears_such_a_mark_too(catalog, server, report
     server.backups.mark_deletion(FIRST)
     catalog.paths.record_file(FIRST).unlink()
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert catalog.backups.deletion_marks() == frozenset()
 
@@ -272,7 +345,7 @@ def test_missing_wal_files_and_directories_do_not_stop_a_deletion(catalog, serve
         path.unlink()
     (catalog.paths.wals / segment(1)[:16]).rmdir()
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     assert sorted(catalog.listed()) == after(5)
 
@@ -283,7 +356,7 @@ def test_files_that_cannot_be_deleted_are_named_and_the_backup_stays_doomed(cata
     directory.chmod(0o500)
     try:
         with pytest.raises(StorageError, match="1"):
-            delete_backup(server, FIRST, reporter)
+            delete_backups(server, [FIRST], reporter)
     finally:
         directory.chmod(0o700)
     assert catalog.backups.load()[FIRST].doomed
@@ -310,6 +383,39 @@ def test_a_standalone_backup_keeps_its_own_wal(catalog, open_main, reporter):
     assert catalog.archived() == sorted([segment(2), label(2), segment(3), *after(8)])
 
 
+def test_backups_kept_for_the_long_term_lose_the_wal_between_them(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1; KEEP 9 DAILY")
+    foreseen = preview_by_policy(server, NOW)
+
+    assert enforce(server, NOW, reporter) == []
+
+    assert foreseen.deletions == ()
+    assert sorted(catalog.backups.load()) == [FIRST, SECOND, THIRD]
+    assert (
+        catalog.archived()
+        == sorted(catalog.listed())
+        == sorted([segment(2), label(2), segment(3), segment(5), *after(8)])
+    )
+    reporter.told.clear()
+    assert enforce(server, NOW, reporter) == []
+    assert reporter.told == []
+
+
+def test_the_long_term_ends_one_day(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1; KEEP 2 DAILY")
+
+    assert enforce(server, NOW, reporter) == [FIRST]
+    assert catalog.archived() == sorted([segment(5), *after(8)])
+
+
+def test_deleting_by_hand_leaves_the_wal_of_older_backups_alone(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 1; KEEP 9 DAILY")
+
+    delete_backups(server, [SECOND], reporter)
+
+    assert catalog.archived() == sorted(ALL_WAL)
+
+
 def test_a_window_and_minimum_redundancy(catalog, open_main, reporter):
     server = open_main(retention_policy="RECOVERY WINDOW OF 1 DAYS", minimum_redundancy=2)
 
@@ -325,7 +431,7 @@ def test_the_policy_waits_for_a_running_backup(catalog, open_main, reporter):
 
 def test_a_backup_in_use_is_left_for_the_next_time_and_the_others_go(catalog, open_main, reporter):
     server = open_main(retention_policy="REDUNDANCY 1")
-    with server.locks.backup_id(FIRST).shared():
+    with server.locks.lease(FIRST, "restoring"):
         assert enforce(server, NOW, reporter) == [SECOND]
     assert enforce(server, NOW, reporter) == [FIRST]
 
@@ -380,7 +486,7 @@ def test_hooks_know_the_backup_and_each_wal_file(catalog, open_main, reporter, t
     hooks = ("pre_delete_script", "post_delete_script", "pre_wal_delete_script", "post_wal_delete_retry_script")
     server = open_main(**dict.fromkeys(hooks, say))
 
-    delete_backup(server, FIRST, reporter)
+    delete_backups(server, [FIRST], reporter)
 
     lines = log.read_text().splitlines()
     assert lines[0] == f"delete_script pre {FIRST} DONE {SECOND}"
@@ -393,7 +499,7 @@ def test_a_veto_leaves_the_backup_as_it_is(catalog, open_main, reporter):
     server = open_main(pre_delete_retry_script="exit 63", retention_policy="REDUNDANCY 1")
 
     with pytest.raises(HookAborted):
-        delete_backup(server, FIRST, reporter)
+        delete_backups(server, [FIRST], reporter)
     assert enforce(server, NOW, reporter) == []
 
     assert not catalog.backups.deletion_marks()
@@ -403,11 +509,11 @@ def test_a_veto_leaves_the_backup_as_it_is(catalog, open_main, reporter):
 def test_a_veto_about_wal_stops_before_any_is_removed_and_the_next_run_goes_on(catalog, open_main, reporter):
     server = open_main(pre_wal_delete_retry_script="exit 63")
     with pytest.raises(HookAborted):
-        delete_backup(server, FIRST, reporter)
+        delete_backups(server, [FIRST], reporter)
     assert catalog.backups.load()[FIRST].doomed
     assert catalog.archived() == sorted(catalog.listed()) == sorted(ALL_WAL)
 
-    delete_backup(open_main(), FIRST, reporter)
+    delete_backups(open_main(), [FIRST], reporter)
     assert catalog.archived() == after(5)
 
 
@@ -422,7 +528,7 @@ def test_a_failure_reaches_the_post_hook(catalog, open_main, reporter, tmp_path,
     server = open_main(post_delete_script=f'echo "$BARMAN_ERROR" > {log}')
 
     with pytest.raises(StorageError):
-        delete_backup(server, FIRST, reporter)
+        delete_backups(server, [FIRST], reporter)
     assert "Input/output error" in log.read_text()
 
 
@@ -431,7 +537,7 @@ def test_a_failure_reaches_the_post_hook(catalog, open_main, reporter, tmp_path,
 
 def test_the_first_backup_removes_the_wal_before_it(catalog, server):
     for one in (FIRST, SECOND):
-        delete_backup(server, one, LogReporter())
+        delete_backups(server, [one], LogReporter())
     catalog.add_wal([segment(1), segment(7)])
 
     purge_before_first_backup(server, catalog.backups.get(THIRD))

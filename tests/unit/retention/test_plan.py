@@ -40,7 +40,7 @@ def ids(plan):
 
 def delete(records, number, keeps=None, minimum=0):
     marks = {f"2026110{one}T000000": target for one, target in (keeps or {}).items()}
-    return plan_deletion(records, BackupId(f"2026110{number}T000000"), marks, minimum_redundancy=minimum)
+    return plan_deletion(records, [BackupId(f"2026110{number}T000000")], marks, minimum_redundancy=minimum)
 
 
 TREE = catalog(
@@ -63,6 +63,20 @@ def test_minimum_redundancy_is_kept_but_incrementals_do_not_count(number, minimu
             delete(TREE, number, minimum=minimum)
     else:
         assert delete(TREE, number, minimum=minimum)
+
+
+def test_several_go_at_once_each_before_what_it_is_based_on():
+    plan = plan_deletion(TREE, sorted(TREE)[:3], {}, minimum_redundancy=1)
+
+    assert ids(plan) == [3, 2, 1]
+
+
+def test_minimum_redundancy_counts_all_that_would_go():
+    three = catalog(backup(1), backup(2), backup(3))
+
+    assert ids(plan_deletion(three, sorted(three)[:2], {}, minimum_redundancy=1)) == [1, 2]
+    with pytest.raises(Refused, match=r"20261101T000000, 20261102T000000 .* requires 2 backups, there are 3"):
+        plan_deletion(three, sorted(three)[:2], {}, minimum_redundancy=2)
 
 
 def test_backups_that_are_not_done_can_always_go():

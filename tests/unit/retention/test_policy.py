@@ -8,7 +8,18 @@ import pytest
 
 from barman.catalog.record import BackupId, BackupRecord, KeepTarget, Status
 from barman.errors import ConfigError
-from barman.retention.policy import RecoveryWindow, Redundancy, Word, counted_redundancy, parse_policy, verdicts
+from barman.retention.policy import (
+    Combined,
+    LongTerm,
+    Period,
+    RecoveryWindow,
+    Redundancy,
+    Word,
+    counted_redundancy,
+    parse_policy,
+    standing_alone,
+    verdicts,
+)
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 FULL, STANDALONE = KeepTarget.FULL, KeepTarget.STANDALONE
@@ -37,6 +48,16 @@ def words(policy, backups, keeps=None, minimum=0):
         ("RECOVERY WINDOW OF 7 DAYS", RecoveryWindow(7, "DAY"), "RECOVERY WINDOW OF 7 DAYS"),
         ("recovery  window of 1 week", RecoveryWindow(1, "WEEK"), "RECOVERY WINDOW OF 1 WEEKS"),
         ("Recovery Window Of 3 Months", RecoveryWindow(3, "MONTH"), "RECOVERY WINDOW OF 3 MONTHS"),
+        (
+            "recovery window of 7 days;keep  12 monthly , 7 Daily",
+            Combined(RecoveryWindow(7, "DAY"), LongTerm(((Period.DAILY, 7), (Period.MONTHLY, 12)))),
+            "RECOVERY WINDOW OF 7 DAYS; KEEP 7 DAILY, 12 MONTHLY",
+        ),
+        (
+            "REDUNDANCY 3; KEEP 5 YEARLY",
+            Combined(Redundancy(3), LongTerm(((Period.YEARLY, 5),))),
+            "REDUNDANCY 3; KEEP 5 YEARLY",
+        ),
     ],
 )
 def test_policies_are_understood_and_shown(text, policy, shown):
@@ -45,7 +66,25 @@ def test_policies_are_understood_and_shown(text, policy, shown):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "REDUNDANCY", "REDUNDANCY -1", "REDUNDANCY two", "RECOVERY WINDOW OF 5 HOURS", "REDUNDANCY 2 DAYS"]
+    "text",
+    [
+        "",
+        "REDUNDANCY",
+        "REDUNDANCY -1",
+        "REDUNDANCY two",
+        "RECOVERY WINDOW OF 5 HOURS",
+        "REDUNDANCY 2 DAYS",
+        "REDUNDANCY 2;",
+        "KEEP 7 DAILY",
+        "KEEP 7 DAILY; REDUNDANCY 2",
+        "REDUNDANCY 2; KEEP",
+        "REDUNDANCY 2; KEEP 7",
+        "REDUNDANCY 2; KEEP 7 HOURLY",
+        "REDUNDANCY 2; KEEP 7 DAILY, 8 DAILY",
+        "REDUNDANCY 2; KEEP 7 DAILY 4 WEEKLY",
+        "REDUNDANCY 2; KEEP 7 DAILY; KEEP 4 WEEKLY",
+        "REDUNDANCY 2; RECOVERY WINDOW OF 5 DAYS",
+    ],
 )
 def test_anything_else_is_an_error_with_a_hint(text):
     with pytest.raises(ConfigError, match="invalid retention policy") as caught:
@@ -163,4 +202,58 @@ def test_redundancy_counts_what_can_be_restored_by_itself():
 
 
 def test_words_are_those_scripts_know():
-    assert {word.value for word in Word} == {"VALID", "OBSOLETE", "OBSOLETE*", "KEEP:FULL", "KEEP:STANDALONE", "-"}
+    known = {"VALID", "OBSOLETE", "OBSOLETE*", "KEEP:FULL", "KEEP:STANDALONE", "-"}
+    assert {word.value for word in Word} == {*known, "VALID:STANDALONE"}
+
+
+# For the long term. The backups of backup() begin at 11:00: these ages are of 21, 20, 19, 18, 8 and 1 November, and of
+# 31, 30 and 1 October.
+
+AGES = (0, 1, 2, 3, 13, 20, 21, 22, 51)
+
+
+@pytest.mark.parametrize(
+    ("policy", "keeps", "expected"),
+    [
+        ("REDUNDANCY 1; KEEP 3 DAILY", {}, "VALID ALONE ALONE OBSOLETE OBSOLETE OBSOLETE OBSOLETE OBSOLETE OBSOLETE"),
+        ("REDUNDANCY 1; KEEP 3 WEEKLY", {}, "VALID OBSOLETE OBSOLETE OBSOLETE ALONE ALONE OBSOLETE OBSOLETE OBSOLETE"),
+        ("REDUNDANCY 1; KEEP 9 MONTHLY", {}, "VALID" + " OBSOLETE" * 5 + " ALONE OBSOLETE OBSOLETE"),
+        ("REDUNDANCY 1; KEEP 0 DAILY, 2 YEARLY", {}, "VALID" + " OBSOLETE" * 8),
+        ("RECOVERY WINDOW OF 2 DAYS; KEEP 4 DAILY, 2 MONTHLY", {},
+         "VALID VALID VALID VALID OBSOLETE OBSOLETE ALONE OBSOLETE OBSOLETE"),
+        ("REDUNDANCY 1; KEEP 2 MONTHLY", {6: FULL, 0: STANDALONE},
+         "KEEP:STANDALONE OBSOLETE OBSOLETE OBSOLETE OBSOLETE OBSOLETE KEEP:FULL OBSOLETE OBSOLETE"),
+    ],
+)  # fmt: skip
+def test_the_last_backup_of_each_period_stays_alone(policy, keeps, expected):
+    found = words(policy, [backup(age) for age in AGES], keeps)
+    assert found.replace("VALID:STANDALONE", "ALONE") == expected
+
+
+def test_two_backups_of_a_day_are_one_of_its_days():
+    backups = [backup(0), backup(1), backup(1.1), backup(2)]
+    assert words("REDUNDANCY 1; KEEP 3 DAILY", backups) == "VALID VALID:STANDALONE OBSOLETE VALID:STANDALONE"
+
+
+def test_what_minimum_redundancy_asks_for_keeps_all_its_wal():
+    backups = [backup(age) for age in (8, 10, 14)]
+    expected = "VALID OBSOLETE* VALID:STANDALONE"
+    assert words("RECOVERY WINDOW OF 7 DAYS; KEEP 9 DAILY", backups, minimum=2) == expected
+
+
+def test_incrementals_of_a_backup_that_stays_alone_go():
+    root = backup(9)
+    child = backup(8, parent_backup_id=root.backup_id)
+    expected = "VALID OBSOLETE VALID:STANDALONE"
+    assert words("REDUNDANCY 1; KEEP 9 DAILY", [backup(0), child, root]) == expected
+
+
+def test_backups_that_stay_alone_count_as_kept_with_their_own_wal():
+    new, old, marked = backup(0), backup(40), backup(80)
+    records = {record.backup_id: record for record in (new, old, marked)}
+    marks = {marked.backup_id: FULL}
+    policy = parse_policy("REDUNDANCY 1; KEEP 2 MONTHLY")
+    found = verdicts(records, marks, policy, minimum_redundancy=0, now=NOW)
+
+    assert found[old.backup_id].reason == "the last of 2026-10, which is number 2 of 2 MONTHLY"
+    assert standing_alone(found, marks) == {marked.backup_id: FULL, old.backup_id: STANDALONE}
