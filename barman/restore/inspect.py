@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from typing import TYPE_CHECKING
 
-from barman.errors import Refused, WalError
+from barman.errors import Refused
 from barman.postgres.manifest import read_files
-from barman.postgres.timelines import TimelineHistory, parse_history
 from barman.postgres.wal_names import segment_name, segment_number
-from barman.restore.exclusions import CONTROL_FILE, MANIFEST
+from barman.postgres.wal_runs import collect_runs
+from barman.restore.configure import DirectoryFiles
+from barman.restore.exclusions import CONTROL_FILE, MANIFEST, is_excluded
+from barman.restore.fetch import tree_size
 from barman.restore.plan import ArchiveView, BackupFiles, Tarball
-from barman.restore.wal_plan import collect_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from barman.catalog.layout import ServerPaths
-    from barman.catalog.record import BackupRecord
+    from barman.catalog.record import BackupId, BackupRecord
     from barman.catalog.wal_archive import WalArchive
+    from barman.postgres.wal_runs import SegmentRuns
+    from barman.restore.fetch import Route
     from barman.restore.timelines import Histories
-    from barman.restore.wal_plan import SegmentRuns
-
-_log = logging.getLogger(__name__)
 
 # A crash leaves a batch of files without lines; a longer hole is a real one.
 _PROBED_IN_HOLE = 4096
@@ -49,26 +48,41 @@ def inspect_backup(paths: ServerPaths, record: BackupRecord) -> BackupFiles:
         _require_tarballs(data, record, tarballs)
         return BackupFiles(tarballs, _manifest_sizes(data / MANIFEST) if MANIFEST in names else {})
     _require_files(paths, data, record)
-    return BackupFiles(has_stray_links=_has_stray_links(paths, data, record))
+    return BackupFiles(sizes=_tree_sizes(paths, data, record), has_stray_links=_has_stray_links(paths, data, record))
 
 
-def read_histories(archive: WalArchive) -> Histories:
-    """Return what the archived timeline history files say; one that makes no sense is left out, and logged.
+def restored_sizes(
+    paths: ServerPaths, chain: Sequence[BackupRecord], files: Mapping[BackupId, BackupFiles]
+) -> Mapping[int | None, int]:
+    """Return the bytes of the restored cluster by tablespace oid, None for the data directory; {} if they are unknown.
 
-    A file that came into the archive just before a crash may not be listed: those after the last are looked for.
+    Those of a chain of incremental backups are those of its last manifest, where what is there as changed blocks only
+    counts as it was in the newest backup before that has it whole.
     """
-    timelines = archive.timelines()
-    histories: dict[int, TimelineHistory] = {}
-    timeline = 2
-    while timeline <= max(timelines, default=0) or timeline - 1 in histories or timeline == 2:
-        text = archive.history(timeline)
-        if text is not None:
-            try:
-                histories[timeline] = parse_history(text, timeline)
-            except WalError as error:
-                _log.warning("%s", error)
-        timeline += 1
-    return histories
+    if len(chain) == 1:
+        return files[chain[0].backup_id].sizes
+    wanted: dict[str, int] | None = None
+    found: dict[str, int] = {}
+    for record in reversed(chain):
+        manifest = paths.data_dir(record.backup_id) / MANIFEST
+        if not manifest.exists():
+            return {}
+        sizes = dict(_manifest_entries(manifest))
+        if wanted is None:
+            wanted = {_whole_name(path): 0 for path in sizes}
+        for path in wanted:
+            if path not in found and path in sizes:
+                found[path] = sizes[path]
+    return _by_tablespace((path, found.get(path, 0)) for path in wanted or {})
+
+
+def readable_config(
+    paths: ServerPaths, record: BackupRecord, files: Mapping[BackupId, BackupFiles]
+) -> DirectoryFiles | None:
+    """Return the configuration files of the backup, but for what a restore leaves out; None if they are in tarballs."""
+    if files[record.backup_id].tarballs:
+        return None
+    return DirectoryFiles(paths.data_dir(record.backup_id), is_absent=is_excluded)
 
 
 def view_archive(archive: WalArchive, streaming: Path, record: BackupRecord, histories: Histories) -> ArchiveView:
@@ -117,14 +131,41 @@ def _listing(directory: Path) -> list[str]:
         return []
 
 
+def _tree_sizes(paths: ServerPaths, data: Path, record: BackupRecord) -> Mapping[int | None, int]:
+    outside = [tablespace.oid for tablespace in record.tablespaces or () if tablespace.location.startswith("/")]
+    links = {f"pg_tblspc/{oid}" for oid in outside}
+
+    def keep(path: str) -> str | None:
+        return None if is_excluded(path) or path in links else path
+
+    trees: dict[int | None, tuple[Path, Route]] = {None: (data, keep)}
+    trees |= {oid: (paths.tablespace_dir(record.backup_id, oid), lambda path: path) for oid in outside}
+    return {oid: tree_size(*tree) for oid, tree in trees.items()}
+
+
 def _manifest_sizes(manifest: Path) -> Mapping[int | None, int]:
-    sizes: dict[int | None, int] = {None: 0}
+    return _by_tablespace(_manifest_entries(manifest))
+
+
+def _manifest_entries(manifest: Path) -> Iterator[tuple[str, int]]:
     with manifest.open(encoding="utf-8", errors="surrogateescape") as lines:
         for file in read_files(lines):
-            match = _IN_TABLESPACE.match(file.path)
-            oid = int(match[1]) if match else None
-            sizes[oid] = sizes.get(oid, 0) + file.size
+            yield file.path, file.size
+
+
+def _by_tablespace(entries: Iterable[tuple[str, int]]) -> Mapping[int | None, int]:
+    sizes: dict[int | None, int] = {None: 0}
+    for path, size in entries:
+        match = _IN_TABLESPACE.match(path)
+        oid = int(match[1]) if match else None
+        sizes[oid] = sizes.get(oid, 0) + size
     return sizes
+
+
+def _whole_name(path: str) -> str:
+    """Return the path of the file that changed blocks (INCREMENTAL.NAME) belong to."""
+    directory, slash, name = path.rpartition("/")
+    return directory + slash + name.removeprefix("INCREMENTAL.")
 
 
 def _require_tarballs(data: Path, record: BackupRecord, tarballs: tuple[Tarball, ...]) -> None:

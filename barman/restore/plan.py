@@ -7,28 +7,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.record import BackupRecord, Status
 from barman.errors import Refused
-from barman.postgres.lsn import format_lsn, parse_lsn
 from barman.postgres.versions import Feature, supports
-from barman.postgres.wal_names import segment_number, segment_start
+from barman.restore.access import choose_access, choose_wal_directory, own_wal_directory
 from barman.restore.exclusions import STAGED_WAL
-from barman.restore.recovery import NOTHING_TO_FETCH, Recovery, WalAccess, build_recovery, local_get_wal, staged_wal
-from barman.restore.targets import require_reachable
-from barman.restore.timelines import choose_timeline
-from barman.restore.wal_plan import plan_wal
+from barman.restore.placements import Placement, place_tablespaces
+from barman.restore.reach import judge_reach, limit
+from barman.restore.recovery import Recovery, build_recovery
+from barman.restore.room import Rate, Room, expected_time, measured_rate, plan_room
+from barman.restore.settings_plan import SettingsPlan, plan_settings
+from barman.restore.targets import TargetAction, TargetKind, require_reachable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import timedelta
+    from pathlib import Path
 
     from barman.catalog.record import BackupId
+    from barman.postgres.wal_runs import SegmentRuns
+    from barman.restore.access import Origin
     from barman.restore.request import RestoreRequest
+    from barman.restore.settings_plan import ConfigFiles
+    from barman.restore.sighting import Sighting
     from barman.restore.targets import Target, TimelineChoice
     from barman.restore.timelines import Histories
-    from barman.restore.wal_plan import SegmentRuns, WalPlan
+    from barman.restore.wal_plan import WalPlan
 
 
 class Method(Enum):
@@ -50,8 +56,9 @@ class Tarball(NamedTuple):
 class BackupFiles:
     """How a backup lies on disk.
 
-    tarballs: empty for plain files. sizes: of what is in them, in bytes by tablespace oid, None for the data directory;
-    empty if unknown. has_stray_links: whether its pg_tblspc links lead elsewhere than to its own tablespaces.
+    tarballs: empty for plain files. sizes: of the files, unpacked, in bytes by tablespace oid, None for the data
+    directory; empty if unknown. has_stray_links: whether its pg_tblspc links lead elsewhere than to its own
+    tablespaces.
     """
 
     tarballs: tuple[Tarball, ...] = ()
@@ -74,43 +81,50 @@ class ArchiveView:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """How the restored cluster finds us. program: barman with its global options, for restore_command."""
+class Seen:
+    """What was found when the backup and the archive were looked at.
 
-    server: str
-    program: tuple[str, ...]
+    reach: all WAL there is on the way (reach.plan_reach). sighting: of the target in it; None without one. sizes: of
+    the restored cluster, as BackupFiles has them. config: the configuration files of the backup, None where they cannot
+    be read without unpacking it.
+    """
 
-
-class Placement(NamedTuple):
-    """Where one tablespace goes. was_in_place: it is a directory in the backup's pg_tblspc, not a link."""
-
-    name: str
-    oid: int
-    location: Path
-    was_in_place: bool
+    files: Mapping[BackupId, BackupFiles]
+    archive: ArchiveView
+    reach: WalPlan
+    sighting: Sighting | None = None
+    sizes: Mapping[int | None, int] = field(default_factory=dict)
+    config: ConfigFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
     """What is going to be done, in full.
 
-    chain: the backup and its ancestors, root first. staged: members of the chain that are laid out in the staging
-    directory first. placements: tablespaces outside the data directory; those in place are not listed. wal_directory:
-    where copied WAL goes; None: none is copied. marks_archived: whether copied WAL is marked as archived, because
-    PostgreSQL owns that directory. warnings: what the operator must hear.
+    reason: why this backup. chain: the backup and its ancestors, root first. staged: members of the chain that are laid
+    out in the staging directory first. placements: tablespaces outside the data directory; those in place are not
+    listed. wal: what recovery needs of what is there; reach: all there is. wal_directory: where copied WAL goes; None:
+    none is copied. marks_archived: whether copied WAL is marked as archived, because PostgreSQL owns that directory.
+    settings: what becomes of the configuration files; None: not known before they are unpacked. room: what is written
+    where. rate: how fast, if that was ever measured. warnings: what the operator must hear.
     """
 
     destination: Path
+    reason: str
     chain: tuple[BackupRecord, ...]
     method: Method
     staged: tuple[BackupId, ...]
     placements: tuple[Placement, ...]
     target: Target | None
     wal: WalPlan
+    reach: WalPlan
     wal_directory: Path | None
     marks_archived: bool
     recovery: Recovery
     is_standby: bool
+    settings: SettingsPlan | None
+    room: tuple[Room, ...]
+    rate: Rate | None
     warnings: tuple[str, ...]
 
     @property
@@ -126,58 +140,74 @@ class RestorePlan:
             own_wal_directory(self.destination, self.record),
         )
 
+    @property
+    def expected(self) -> timedelta | None:
+        """How long writing the base backup is going to take; None if nothing like it was measured."""
+        return expected_time(self.room, self.rate)
+
 
 def plan_restore(
     request: RestoreRequest,
     *,
     chain: Sequence[BackupRecord],
-    files: Mapping[BackupId, BackupFiles],
+    reason: str,
     target: Target | None,
-    archive: ArchiveView,
+    seen: Seen,
     get_wal: bool,
-    place: Place,
+    origin: Origin,
+    staging: Path,
 ) -> RestorePlan:
     """Return the plan for request, or raise Refused with what stands against it.
 
     chain: restorable, root first (select.require_restorable). get_wal: whether PostgreSQL fetches its WAL itself.
+    staging: where backups are laid out that cannot be read where they are.
     """
-    record = chain[-1]
+    record, archive = chain[-1], seen.archive
     if target is not None:
         require_reachable(target, record)
     if archive.encrypted is not None and not get_wal:
         raise Refused(f"WAL file {archive.encrypted} is encrypted; restoring encrypted WAL is not available")
     _require_inside(request.recovery_conf_filename)
     warnings = _warnings(request, record, get_wal=get_wal)
-    wal = _plan_wal(request, record, target, archive, follows_partial=request.partial_wal and not get_wal)
-    warnings += _judge_wal(wal, record, target, get_wal=get_wal)
-    directory = None if get_wal else _wal_directory(request, record, target)
+    warnings += judge_reach(seen.reach, record, target, seen.sighting, may_come=get_wal or request.standby_mode)
+    wal = _needed_wal(request, target, seen, get_wal=get_wal)
+    directory = None if get_wal else choose_wal_directory(request, record, has_target=target is not None)
+    placements = place_tablespaces(record, request.destination, request.tablespaces)
+    recovery = build_recovery(
+        version=_version(record),
+        target=target,
+        action=request.target.action,
+        timeline=_timeline_setting(request, record, wal.path.timeline, archive.histories),
+        access=choose_access(request, record, directory, origin),
+        is_standby=request.standby_mode,
+        file_name=request.recovery_conf_filename or "postgresql.auto.conf",
+    )
+    staged = _staged(chain, seen.files)
     return RestorePlan(
         destination=request.destination,
+        reason=reason,
         chain=tuple(chain),
-        method=_method(chain, files),
-        staged=_staged(chain, files),
-        placements=_placements(request, record),
+        method=_method(chain, seen.files),
+        staged=staged,
+        placements=placements,
         target=target,
         wal=wal,
+        reach=seen.reach,
         wal_directory=directory,
         marks_archived=directory == own_wal_directory(request.destination, record),
-        recovery=build_recovery(
-            version=_version(record),
-            target=target,
-            action=request.target.action,
-            timeline=_timeline_setting(request, record, wal.path.timeline, archive.histories),
-            access=_access(request, record, directory, place, get_wal=get_wal),
-            is_standby=request.standby_mode,
-            file_name=request.recovery_conf_filename or "postgresql.auto.conf",
-        ),
+        recovery=recovery,
         is_standby=request.standby_mode,
+        settings=_settings(request, record, seen.config, recovery),
+        room=plan_room(
+            request.destination,
+            placements,
+            seen.sizes,
+            wal=None if directory is None else (directory, wal.count * wal.segment_size),
+            staging=(staging, _staged_size(staged, seen.files)) if staged else None,
+        ),
+        rate=measured_rate(chain),
         warnings=tuple(warnings),
     )
-
-
-def own_wal_directory(destination: Path, record: BackupRecord) -> Path:
-    """Return where a cluster of the backup's version keeps its WAL."""
-    return destination / ("pg_wal" if supports(_version(record), Feature.WAL_WORDING) else "pg_xlog")
 
 
 def _version(record: BackupRecord) -> int:
@@ -187,20 +217,22 @@ def _version(record: BackupRecord) -> int:
 
 
 def _warnings(request: RestoreRequest, record: BackupRecord, *, get_wal: bool) -> list[str]:
-    warnings = []
-    if record.status is Status.WAITING_FOR_WALS:
-        warnings.append(
-            f"backup {record.backup_id} is in status WAITING_FOR_WALS: not all its WAL is known to be archived"
-        )
-    if request.restore_command is not None and not get_wal:
-        warnings.append("--restore-command has no effect without get-wal")
-    if request.partial_wal and get_wal:
-        warnings.append("--partial-wal has no effect with get-wal")
-    if request.staging_wal_directory is not None and get_wal:
-        warnings.append("--staging-wal-directory has no effect with get-wal")
-    if request.recovery_conf_filename is not None and not supports(_version(record), Feature.RECOVERY_SIGNAL):
-        warnings.append("--recovery-conf-filename has no effect before PostgreSQL 12")
-    return warnings
+    is_old = not supports(_version(record), Feature.RECOVERY_SIGNAL)
+    conditions = {
+        f"backup {record.backup_id} is in status WAITING_FOR_WALS: not all its WAL is known to be archived": (
+            record.status is Status.WAITING_FOR_WALS
+        ),
+        "--restore-command has no effect without get-wal": request.restore_command is not None and not get_wal,
+        "--partial-wal has no effect with get-wal": request.partial_wal and get_wal,
+        "--staging-wal-directory has no effect with get-wal": request.staging_wal_directory is not None and get_wal,
+        "--recovery-conf-filename has no effect before PostgreSQL 12": (
+            request.recovery_conf_filename is not None and is_old
+        ),
+        "--recovery-option-port has no effect without get-wal": (
+            request.recovery_option_port is not None and request.remote_ssh_command is not None and not get_wal
+        ),
+    }
+    return [text for text, holds in conditions.items() if holds]
 
 
 def _require_inside(name: str | None) -> None:
@@ -209,88 +241,47 @@ def _require_inside(name: str | None) -> None:
         raise Refused(f"--recovery-conf-filename must name a file in the destination, not {name!r}")
 
 
-def _plan_wal(
-    request: RestoreRequest,
-    record: BackupRecord,
-    target: Target | None,
-    archive: ArchiveView,
-    *,
-    follows_partial: bool,
-) -> WalPlan:
-    size = record.xlog_segment_size
-    begin_wal, end_wal, timeline = record.begin_wal, record.end_wal, record.end_timeline
-    if begin_wal is None or end_wal is None or timeline is None:
-        raise Refused(f"the record of backup {record.backup_id} does not say which WAL the backup needs")
-    path = choose_timeline(
-        request.target.timeline,
-        timeline=timeline,
-        end=_lsn(record.end_xlog, end_wal, size),
-        histories=archive.histories,
-        follows_latest=supports(_version(record), Feature.RECOVERY_SIGNAL),
-    )
-    return plan_wal(
-        path,
-        first=segment_number(begin_wal, size),
-        consistent_at=segment_number(end_wal, size),
-        segment_size=size,
-        runs=archive.runs,
-        target=target,
-        partials=archive.partials if follows_partial else frozenset(),
+def _needed_wal(request: RestoreRequest, target: Target | None, seen: Seen, *, get_wal: bool) -> WalPlan:
+    """Return the part of reach that is needed.
+
+    Where PostgreSQL pauses at a time, transaction or restore point, which it does unless told otherwise, one may look
+    around and go on to a later one: all WAL is given to it.
+    """
+    if target is None or seen.sighting is None or seen.sighting.until is None:
+        return seen.reach
+    ends_there = request.target.action in (TargetAction.PROMOTE, TargetAction.SHUTDOWN) and not request.standby_mode
+    return limit(
+        seen.reach,
+        seen.sighting.until,
+        seen.archive.runs,
+        is_limited=ends_there or target.kind in (TargetKind.LSN, TargetKind.IMMEDIATE),
+        partials=usable_partials(request, seen.archive, get_wal=get_wal),
     )
 
 
-def _lsn(text: str | None, segment: str, segment_size: int) -> int:
-    return parse_lsn(text) if text is not None else segment_start(segment, segment_size)
+def usable_partials(request: RestoreRequest, archive: ArchiveView, *, get_wal: bool) -> frozenset[str]:
+    """Return the unfinished segments that may be given to the restored cluster."""
+    return archive.partials if request.partial_wal and not get_wal else frozenset()
 
 
-def _judge_wal(wal: WalPlan, record: BackupRecord, target: Target | None, *, get_wal: bool) -> list[str]:
-    """Refuse what cannot work for want of WAL; return warnings about what may fall short."""
-    missing = f"WAL file {wal.missing}"
-    reach = format_lsn((wal.reaches + 1) * wal.segment_size)
-    # What is still on its way, get-wal may find when recovery asks for it.
-    may_come = get_wal and not wal.is_gap
-    if not wal.is_consistent and not (may_come and record.status is Status.WAITING_FOR_WALS):
-        raise Refused(
-            f"{missing} is not in the archive, and backup {record.backup_id} needs all up to {record.end_wal}",
-            hint="Archive it first (barman archive-wal), or choose another backup.",
-        )
-    if not wal.reaches_target and not may_come and target is not None:
-        if wal.is_gap:
-            reason = f"{missing}, which is needed for it, is missing from the archive"
-        else:
-            reason = f"the archive ends before {missing}"
-        raise Refused(
-            f"the target {target.kind.value} {target.text} cannot be reached: {reason}",
-            hint=f"WAL up to {reach} is there.",
-        )
-    if wal.is_gap and wal.needed_until is None:
-        return [
-            f"{missing} is missing from the archive: recovery cannot go beyond {reach}, although later WAL is archived"
-        ]
-    return []
+def _settings(
+    request: RestoreRequest, record: BackupRecord, config: ConfigFiles | None, recovery: Recovery
+) -> SettingsPlan | None:
+    if config is None:
+        return None
+    return plan_settings(
+        config,
+        destination=str(request.destination),
+        record=record,
+        recovery=recovery,
+        is_standby=request.standby_mode,
+    )
 
 
-def _wal_directory(request: RestoreRequest, record: BackupRecord, target: Target | None) -> Path:
-    if request.staging_wal_directory is not None:
-        return request.staging_wal_directory
-    if target is not None or request.target.timeline is not None:
-        return request.destination / STAGED_WAL
-    return own_wal_directory(request.destination, record)
-
-
-def _access(
-    request: RestoreRequest, record: BackupRecord, directory: Path | None, place: Place, *, get_wal: bool
-) -> WalAccess:
-    if get_wal and request.restore_command is not None:
-        return WalAccess(request.restore_command)
-    if get_wal or directory is None:
-        return local_get_wal(place.program, place.server, takes_partial=not request.standby_mode)
-    if directory != own_wal_directory(request.destination, record):
-        return staged_wal(str(directory))
-    if request.standby_mode:
-        return WalAccess(None)
-    # Recovery from the archive, and not a mere crash recovery, so that the cluster gets a timeline of its own.
-    return WalAccess(NOTHING_TO_FETCH, comment="All WAL of the restored backup is in the data directory")
+def _staged_size(staged: Sequence[BackupId], files: Mapping[BackupId, BackupFiles]) -> int | None:
+    """Return how many bytes the members of a chain take that are laid out; None if one of them is not known."""
+    sizes = [files[backup_id].sizes for backup_id in staged]
+    return sum(sum(size.values()) for size in sizes) if all(sizes) else None
 
 
 def _timeline_setting(
@@ -326,37 +317,6 @@ def _staged(chain: Sequence[BackupRecord], files: Mapping[BackupId, BackupFiles]
         for member in chain
         if files[member.backup_id].tarballs or files[member.backup_id].has_stray_links
     )
-
-
-def _placements(request: RestoreRequest, record: BackupRecord) -> tuple[Placement, ...]:
-    tablespaces = record.tablespaces or ()
-    names = [tablespace.name for tablespace in tablespaces]
-    for name in request.tablespaces:
-        if name not in names:
-            known = f"It has {', '.join(names)}." if names else "It has none."
-            raise Refused(f"backup {record.backup_id} has no tablespace '{name}'", hint=known)
-    placements = []
-    for tablespace in tablespaces:
-        was_in_place = not tablespace.location.startswith("/")
-        chosen = request.tablespaces.get(tablespace.name)
-        if chosen is not None or not was_in_place:
-            location = chosen or Path(tablespace.location)
-            placements.append(Placement(tablespace.name, tablespace.oid, location, was_in_place))
-    _require_apart(request.destination, placements)
-    return tuple(placements)
-
-
-def _require_apart(destination: Path, placements: Sequence[Placement]) -> None:
-    """Refuse tablespaces that would lie in each other, or in the data directory, or around it."""
-    places: list[tuple[str, Path]] = [("the destination", destination)]
-    for placement in placements:
-        what = f"tablespace '{placement.name}'"
-        if not placement.location.is_absolute():
-            raise Refused(f"the location of {what} is not absolute: {placement.location}")
-        for other, path in places:
-            if path == placement.location or path in placement.location.parents or placement.location in path.parents:
-                raise Refused(f"{what} ({placement.location}) and {other} ({path}) would share a directory")
-        places.append((what, placement.location))
 
 
 def describe_target(target: Target | None, timeline: TimelineChoice | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.chains import chain as find_chain
 from barman.errors import BarmanError, LockBusy, StorageError
-from barman.restore.inspect import inspect_backup, read_histories, readable_config, restored_sizes, view_archive
+from barman.restore.inspect import inspect_backup, readable_config, restored_sizes, view_archive
 from barman.restore.origin import find_origin
 from barman.restore.plan import RestorePlan, Seen, plan_restore, usable_partials
 from barman.restore.reach import begin_lsn, plan_reach
@@ -17,6 +17,7 @@ from barman.restore.request import staging_path
 from barman.restore.select import require_restorable, select_backup
 from barman.restore.sighting import look_for
 from barman.restore.targets import parse_target, require_reachable
+from barman.wal.continuity import read_histories
 from barman.wal.landmarks import read_ahead
 
 if TYPE_CHECKING:

@@ -89,6 +89,31 @@ def local_get_wal(program: Sequence[str], server_name: str, *, takes_partial: bo
     )
 
 
+def remote_get_wal(
+    server_name: str,
+    *,
+    user: str,
+    host: str,
+    config_path: str | None,
+    port: int | None,
+    jobs: int,
+    takes_partial: bool,
+) -> WalAccess:
+    """Return how PostgreSQL fetches its WAL from another host, where barman is, as user of it.
+
+    config_path: of barman there; None: it finds its own. port: of its ssh server; None: the usual one. jobs: how many
+    files are fetched at a time.
+    """
+    words = ["barman-wal-restore", *(["-P"] if takes_partial else []), "-U", user]
+    words += ["--port", str(port)] if port is not None else []
+    words += ["-c", config_path] if config_path is not None else []
+    command = " ".join(_shell_word(word) for word in (*words, host, server_name)) + " %f %p"
+    return WalAccess(
+        command + (f" -p {jobs}" if jobs > 1 else ""),
+        comment=f"The 'barman-wal-restore' command is part of the package barman-cli; it logs in as {user} to {host}",
+    )
+
+
 def _shell_word(text: str) -> str:
     # PostgreSQL replaces %-sequences before the shell sees the command.
     return shlex.quote(text).replace("%", "%%")

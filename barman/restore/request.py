@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from barman.restore.targets import TargetOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from barman.config.settings import ServerSettings
+
+_DEFAULT_STAGING = Path("/tmp")  # noqa: S108  the documented default of staging_path
+
+
+def staging_path(settings: ServerSettings) -> Path:
+    """Return where backups are laid out that cannot be read where they are, by the old options too."""
+    deprecated = settings.recovery_staging_path or settings.local_staging_path
+    return settings.staging_path or deprecated or _DEFAULT_STAGING
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.chains import chain
 from barman.catalog.record import BackupRecord, BackupType, Status
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
+class Selection(NamedTuple):
+    """The backup that is restored. reason: why this one, in words."""
+
+    record: BackupRecord
+    reason: str
+
+
 def select_backup(
     records: Mapping[BackupId, BackupRecord],
     text: str,
@@ -31,15 +38,15 @@ def select_backup(
     target: Target | None,
     timeline: TimelineChoice | None,
     histories: Histories,
-) -> BackupRecord:
+) -> Selection:
     """Return the backup that text (id, shortcut, name, auto) means.
 
-    auto is the newest backup, all its ancestors there, from which the target, and the timeline if one is given, can be
-    reached. Raises
-    UnknownBackup when there is none, Refused when auto cannot tell.
+    auto is the newest backup, all its ancestors there, that ended before the target, on the way to the timeline asked
+    for. Without one that is the newest timeline there is: what was left behind at a promotion is not chosen unless it
+    is asked for. Raises UnknownBackup when there is none, Refused when auto cannot tell.
     """
     if text != AUTO:
-        return resolve(records, text, server=server)
+        return Selection(resolve(records, text, server=server), f"asked for as '{text}'")
     if target is not None and target.kind not in (TargetKind.TIME, TargetKind.LSN):
         raise Refused(
             f"backup id 'auto' cannot be used with --target-{target.kind.value}",
@@ -47,14 +54,48 @@ def select_backup(
         )
     if timeline == "current":
         raise Refused("backup id 'auto' cannot be used with --target-tli current", hint="Name the timeline.")
-    for backup_id in sorted(records, reverse=True):
-        record = records[backup_id]
-        fits = record.is_copy_done and _precedes(record, target) and _leads_to(record, timeline, histories)
-        if fits and _has_ancestors(records, backup_id):
-            return record
-    raise UnknownBackup(
-        f"no backup of server {server} ends before the recovery target",
-        hint=f"'barman list-backups {server}' shows the backups and when they ended.",
+    complete = [
+        records[backup_id]
+        for backup_id in sorted(records, reverse=True)
+        if records[backup_id].is_copy_done and _has_ancestors(records, backup_id)
+    ]
+    if not complete:
+        raise UnknownBackup(f"server {server} has no complete backup", hint=f"Take one with 'barman backup {server}'.")
+    wanted = timeline if isinstance(timeline, int) else _newest_timeline(complete, histories)
+    before = [record for record in complete if _precedes(record, target)]
+    for record in before:
+        if _leads_to(record, wanted, histories):
+            ended = f" ended before the target {target.kind.value} {target.text} and" if target is not None else ""
+            return Selection(record, f"the newest that{ended} leads to timeline {wanted}")
+    raise _nothing_fits(before, complete, server=server, target=target, wanted=wanted)
+
+
+def _newest_timeline(records: Sequence[BackupRecord], histories: Histories) -> int:
+    return latest_timeline(max(record.end_timeline or 0 for record in records), histories)
+
+
+def _nothing_fits(
+    before: Sequence[BackupRecord],
+    complete: Sequence[BackupRecord],
+    *,
+    server: str,
+    target: Target | None,
+    wanted: int,
+) -> UnknownBackup:
+    if before:
+        record = before[0]
+        when = "" if target is None else f" ended before the target {target.kind.value} {target.text} and"
+        return UnknownBackup(
+            f"no backup of server {server}{when} leads to timeline {wanted}",
+            hint=f"Backup {record.backup_id} is on timeline {record.end_timeline}: name it, or add --target-tli "
+            f"{record.end_timeline}.",
+        )
+    oldest = complete[-1]
+    what = "" if target is None else f" {target.kind.value} {target.text}"
+    return UnknownBackup(
+        f"no backup of server {server} ended before the target{what}",
+        hint=f"The earliest point that can be reached is the end of backup {oldest.backup_id}, {oldest.end_time} "
+        f"({oldest.end_xlog}).",
     )
 
 
@@ -103,12 +144,12 @@ def _precedes(record: BackupRecord, target: Target | None) -> bool:
     return target.lsn is not None and record.end_xlog is not None and parse_lsn(record.end_xlog) <= target.lsn
 
 
-def _leads_to(record: BackupRecord, timeline: TimelineChoice | None, histories: Histories) -> bool:
+def _leads_to(record: BackupRecord, wanted: int, histories: Histories) -> bool:
+    """Whether the way to timeline wanted goes through the end of the backup."""
     own = record.end_timeline
-    if timeline is None or own is None or record.end_xlog is None:
-        return timeline is None
-    wanted = latest_timeline(own, histories) if timeline == "latest" else timeline
+    if own is None or record.end_xlog is None:
+        return False
     if wanted == own:
         return True
-    history = histories.get(wanted) if isinstance(wanted, int) else None
+    history = histories.get(wanted)
     return history is not None and history.contains(own, parse_lsn(record.end_xlog))

@@ -106,7 +106,8 @@ def require_reachable(target: Target, record: BackupRecord) -> None:
     if target.time is not None and record.end_time is not None and target.time < record.end_time:
         raise Refused(
             f"the target time {target.text} is before {backup} ended, at {record.end_time}",
-            hint="Choose a later time, or an earlier backup (backup id 'auto' finds it).",
+            hint="That is the earliest time it can be restored to; backup id 'auto' finds an earlier backup, if there "
+            "is one.",
         )
     if target.lsn is None:
         return
@@ -115,7 +116,8 @@ def require_reachable(target: Target, record: BackupRecord) -> None:
     if record.end_xlog is not None and target.lsn < parse_lsn(record.end_xlog):
         raise Refused(
             f"the target LSN {target.text} is before {backup} ended, at {record.end_xlog}",
-            hint="Choose a later LSN, or an earlier backup (backup id 'auto' finds it).",
+            hint="That is the earliest LSN it can be restored to; backup id 'auto' finds an earlier backup, if there "
+            "is one.",
         )
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.record import BackupId, BackupRecord, Status
 from barman.postgres.timelines import TimelineHistory
-from barman.restore.plan import Method, Placement, RestorePlan
+from barman.restore.plan import Method, RestorePlan
 from barman.restore.recovery import WalAccess, build_recovery
 from barman.restore.wal_plan import WalPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from barman.restore.placements import Placement
 
 SEGMENT_SIZE = 1 << 20
 
@@ -35,17 +37,23 @@ def make_plan(
         is_standby=False,
         file_name=file_name,
     )
+    wal = wal or WalPlan(TimelineHistory(1), SEGMENT_SIZE, 1, 3, 1, None)
     return RestorePlan(
         destination=destination,
+        reason="the only one",
         chain=(BackupRecord(BackupId("20261121T120000"), version=version, status=Status.DONE),),
         method=Method.COPY,
         staged=(),
         placements=placements,
         target=None,
-        wal=wal or WalPlan(TimelineHistory(1), SEGMENT_SIZE, 1, 3, 1, None),
+        wal=wal,
+        reach=wal,
         wal_directory=wal_directory,
         marks_archived=wal_directory is not None,
         recovery=recovery,
         is_standby=False,
+        settings=None,
+        room=(),
+        rate=None,
         warnings=(),
     )

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from barman.postgres.timelines import Branch, TimelineHistory
 from barman.postgres.wal_names import segment_name
-from barman.restore.targets import TargetOptions, parse_target
+from barman.postgres.wal_runs import collect_runs
 from barman.restore.timelines import choose_timeline
-from barman.restore.wal_plan import collect_runs, plan_wal
+from barman.restore.wal_plan import plan_wal
 
 SIZE = 64 << 20
 LAST = 24
@@ -71,7 +71,6 @@ def test_recovery_reads_the_planned_files(histories, files, origin, begin, lengt
         consistent_at=end // SIZE,
         segment_size=SIZE,
         runs=collect_runs((segment_name(*file, SIZE) for file in files), SIZE),
-        target=None,
     )
 
     reachable = [
@@ -87,22 +86,18 @@ def test_recovery_reads_the_planned_files(histories, files, origin, begin, lengt
 @given(
     files=st.sets(st.integers(0, LAST)),
     begin=st.integers(0, LAST - 2),
-    target=st.integers(0, (LAST + 4) * SIZE),
-    immediate=st.booleans(),
+    until=st.integers(0, LAST + 4),
 )
-def test_a_limited_plan_is_a_beginning_of_the_whole_one_and_holds_all_that_is_needed(files, begin, target, immediate):
-    options = (
-        TargetOptions(immediate=True) if immediate else TargetOptions(lsn=f"{target >> 32:X}/{target & 0xFFFFFFFF:X}")
-    )
+def test_a_limited_plan_is_a_beginning_of_the_whole_one_and_holds_all_that_is_needed(files, begin, until):
     runs = collect_runs((segment_name(1, number, SIZE) for number in files), SIZE)
     common = {"first": begin, "consistent_at": begin + 1, "segment_size": SIZE, "runs": runs}
 
-    whole = plan_wal(TimelineHistory(1), target=None, **common)
-    limited = plan_wal(TimelineHistory(1), target=parse_target(options), **common)
+    whole = plan_wal(TimelineHistory(1), **common)
+    limited = plan_wal(TimelineHistory(1), needed_until=until, **common)
 
     names = [copy.name for copy in whole.copies()]
     assert [copy.name for copy in limited.copies()] == names[: limited.count]
-    needed_until = max(begin + 1, 0 if immediate else target // SIZE)
+    needed_until = max(begin + 1, until)
     assert limited.reaches_target == (begin + len(names) > needed_until)
     if limited.reaches_target:
         assert [copy.name for copy in limited.copies() if copy.is_needed] == names[: needed_until - begin + 1]

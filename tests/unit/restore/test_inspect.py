@@ -9,8 +9,8 @@ from barman.catalog.layout import ServerPaths
 from barman.catalog.record import BackupId, BackupRecord
 from barman.errors import Refused
 from barman.postgres.facts import Tablespace
-from barman.restore.inspect import inspect_backup
-from barman.restore.plan import Tarball
+from barman.restore.inspect import inspect_backup, readable_config, restored_sizes
+from barman.restore.plan import BackupFiles, Tarball
 
 RECORD = BackupRecord(BackupId("20261121T120000"), tablespaces=(Tablespace("cold", 7, "/srv/cold"),))
 
@@ -84,3 +84,28 @@ def test_a_backup_without_files_is_not_complete(paths):
         inspect_backup(paths, RECORD)
     with pytest.raises(Refused, match="No such file"):
         inspect_backup(paths, replace(RECORD, backup_id=BackupId("20261121T120001")))
+
+
+def test_plain_files_are_known_with_their_sizes_but_for_what_is_left_out(paths, plain):
+    (plain / "PG_VERSION").write_bytes(bytes(10))
+    (plain / "postmaster.pid").write_bytes(bytes(1000))
+    (paths.tablespace_dir(RECORD.backup_id, 7) / "1").write_bytes(bytes(20))
+    assert inspect_backup(paths, RECORD).sizes == {None: 10, 7: 20}
+
+
+def test_a_chain_restores_to_the_size_of_its_whole_files(paths):
+    parent, child = RECORD, replace(RECORD, backup_id=BackupId("20261121T130000"))
+    manifests = {
+        parent.backup_id: {"base/1": 800, "base/2": 16, "pg_tblspc/7/PG_17/3": 32, "gone": 5},
+        child.backup_id: {"base/INCREMENTAL.1": 24, "base/2": 8, "pg_tblspc/7/PG_17/INCREMENTAL.3": 12},
+    }
+    for backup_id, files in manifests.items():
+        paths.data_dir(backup_id).mkdir(parents=True, exist_ok=True)
+        entries = [json.dumps({"Path": path, "Size": size}) for path, size in files.items()]
+        (paths.data_dir(backup_id) / "backup_manifest").write_text(",\n".join(entries))
+    looked = {record.backup_id: BackupFiles() for record in (parent, child)}
+    assert restored_sizes(paths, [parent, child], looked) == {None: 808, 7: 32}
+    (paths.data_dir(parent.backup_id) / "backup_manifest").unlink()
+    assert restored_sizes(paths, [parent, child], looked) == {}
+    assert readable_config(paths, child, looked).size("backup_manifest")
+    assert readable_config(paths, child, {child.backup_id: BackupFiles((Tarball("base.tar", None),))}) is None

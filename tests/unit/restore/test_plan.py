@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,29 @@ from barman.errors import Refused, UnknownBackup
 from barman.postgres.facts import Tablespace
 from barman.postgres.timelines import Branch, TimelineHistory
 from barman.postgres.wal_names import segment_name
+from barman.postgres.wal_runs import collect_runs
+from barman.restore.access import Origin
+from barman.restore.placements import Placement
 from barman.restore.plan import (
     ArchiveView,
     BackupFiles,
     Method,
-    Place,
-    Placement,
+    Seen,
     Tarball,
     describe_target,
     plan_restore,
+    usable_partials,
 )
+from barman.restore.reach import plan_reach
 from barman.restore.request import RestoreRequest
+from barman.restore.room import Room
 from barman.restore.select import require_restorable, select_backup
+from barman.restore.sighting import Place, Reach, Sighting
 from barman.restore.targets import TargetAction, TargetOptions, parse_target
-from barman.restore.wal_plan import collect_runs
 from barman.wal.needs import MISSING_WAL
 
 SIZE = 16 << 20
-PLACE = Place("main", ("barman", "-c", "/etc/barman.conf"))
+ORIGIN = Origin("main", ("barman", "-c", "/etc/barman.conf"), user="backup", host="vault")
 RECORD = BackupRecord(
     BackupId("20261121T120000"),
     begin_wal=segment_name(1, 2, SIZE),
@@ -50,16 +56,26 @@ def _view(*numbers, histories=None, partials=(), encrypted=None, timeline=1):
     return ArchiveView(histories or {}, collect_runs(names, SIZE), frozenset(partials), encrypted)
 
 
-def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False, **changes):
+def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False, sighting=None, sizes=None, **changes):
     request = request or RestoreRequest("latest", Path("/new"), **changes)
+    archive = view or _view()
+    reach = plan_reach(
+        chain[-1],
+        request.target.timeline,
+        histories=archive.histories,
+        runs=archive.runs,
+        partials=usable_partials(request, archive, get_wal=get_wal),
+    )
+    files = files or {record.backup_id: BackupFiles() for record in chain}
     return plan_restore(
         request,
         chain=chain,
-        files=files or {record.backup_id: BackupFiles() for record in chain},
+        reason="the newest",
         target=parse_target(request.target),
-        archive=view or _view(),
+        seen=Seen(files, archive, reach, sighting, sizes or {}),
         get_wal=get_wal,
-        place=PLACE,
+        origin=ORIGIN,
+        staging=Path("/staging"),
     )
 
 
@@ -164,8 +180,6 @@ def test_a_first_timeline_without_history_file_is_not_asked_for_by_number():
     ("view", "changes", "reason"),
     [
         (_view(3, 4), {}, "000000010000000000000002 is not in the archive"),
-        (_view(2, 4), {"target": TargetOptions(lsn="0/4000000")}, "000000010000000000000003, which is needed for it"),
-        (_view(2, 3), {"target": TargetOptions(lsn="0/4000000")}, "the archive ends before"),
         (_view(encrypted="000000010000000000000003"), {}, "is encrypted"),
         (_view(), {"target": TargetOptions(timeline=3)}, "timeline 3 is not in"),
         (_view(), {"target": TargetOptions(lsn="0/2000000")}, "before backup 20261121T120000 ended"),
@@ -187,13 +201,106 @@ def test_a_hole_is_a_warning_when_nothing_is_known_to_be_behind_it():
     assert "0/3000000" in plan.warnings[0]
 
 
-def test_wal_that_may_still_come_is_waited_for_by_get_wal():
+LSN = TargetOptions(lsn="0/4000000")
+TIME = TargetOptions(time=datetime(2026, 11, 21, 13, tzinfo=timezone.utc))
+NAME = TargetOptions(name="before")
+REACH = Reach(0x3000050, datetime(2026, 11, 21, 12, 30, tzinfo=timezone.utc))
+
+
+@pytest.mark.parametrize(
+    ("view", "target", "sighting", "reason", "hint"),
+    [
+        (
+            _view(2, 4),
+            LSN,
+            Sighting(reach=REACH),
+            "LSN 0/4000000 .* 000000010000000000000003 is missing",
+            "nearest point .* 0/3000050, its last transaction ended at 2026-11-21 12:30:00",
+        ),
+        (
+            _view(2, 3),
+            LSN,
+            Sighting(reach=REACH),
+            "ends before it, with WAL file 000000010000000000000003",
+            "0/3000050",
+        ),
+        (_view(2, 3), TIME, Sighting(reach=REACH), "time 2026-11-21 13:00:00.* no transaction", "12:30:00"),
+        (_view(2, 3), TIME, Sighting(reach=Reach(None, None)), "the archive ends before it", "Without a target"),
+        (_view(2, 3), TIME, Sighting(reach=Reach(5, None)), "the archive ends before it", "0/5; without"),
+        (_view(2, 3), NAME, Sighting(reach=REACH), "restore point before .* ends before it", "0/3000050"),
+        (_view(2, 3), NAME, Sighting(elsewhere=Place(7, 0x3000000)), "on timeline 7, at 0/3000000", "--target-tli 7,"),
+        (_view(2, 3), NAME, Sighting(elsewhere=Place(1, 0x3000000)), "on timeline 1, at", "--target-tli 1."),
+        (_view(2, 3), NAME, Sighting(2, 0x20000FF), "is at 0/20000FF, before backup", "--target-immediate"),
+    ],
+)
+def test_a_target_that_cannot_be_reached_is_refused_and_the_nearest_point_named(view, target, sighting, reason, hint):
+    with pytest.raises(Refused, match=reason) as caught:
+        _plan(view=view, target=target, sighting=sighting)
+    assert re.search(hint, caught.value.hint)
+
+
+@pytest.mark.parametrize("action", [None, TargetAction.PAUSE, TargetAction.PROMOTE, TargetAction.SHUTDOWN])
+def test_wal_after_the_target_is_given_to_a_cluster_that_pauses_there(action):
+    view = _view(*range(2, 9))
+    plan = _plan(view=view, target=TargetOptions(name="before", action=action), sighting=Sighting(3, 0x3000000))
+    assert plan.reach.count == 7
+    assert plan.wal.count == (3 if action in (TargetAction.PROMOTE, TargetAction.SHUTDOWN) else 7)
+    assert [copy.is_needed for copy in plan.wal.copies()][:3] == [True, True, False]
+    by_lsn = _plan(view=view, target=TargetOptions(lsn="0/3000000", action=action), sighting=Sighting(3))
+    assert by_lsn.wal.count == 3
+
+
+def test_what_cannot_be_read_is_not_refused():
+    plan = _plan(target=NAME, sighting=Sighting(unread="no key"))
+    assert "not known: no key" in plan.warnings[0]
+    assert plan.wal is plan.reach
+
+
+def test_wal_that_may_still_come_is_waited_for_by_get_wal_and_by_a_standby():
     waiting = replace(RECORD, status=Status.WAITING_FOR_WALS, end_wal=segment_name(1, 3, SIZE), end_xlog="0/3000100")
     assert _plan(chain=(waiting,), view=_view(2), get_wal=True).warnings
     with pytest.raises(Refused):
         _plan(chain=(waiting,), view=_view(2))
-    target = TargetOptions(lsn="0/8000000")
-    assert _plan(view=_view(2, 3), get_wal=True, target=target).wal_directory is None
+    missing = {"view": _view(2, 3), "target": LSN, "sighting": Sighting(reach=REACH)}
+    assert _plan(get_wal=True, **missing).wal_directory is None
+    assert "recovery waits for it" in _plan(standby_mode=True, **missing).warnings[0]
+
+
+def test_room_is_asked_for_where_things_go():
+    child = replace(RECORD, backup_id=BackupId("20261121T130000"), parent_backup_id=RECORD.backup_id)
+    files = {
+        RECORD.backup_id: BackupFiles((Tarball("base.tar", None),), {None: 100, 16386: 20}),
+        child.backup_id: BackupFiles(),
+    }
+    plan = _plan(chain=(RECORD, child), files=files, sizes={None: 500, 16386: 60})
+    assert plan.room == (
+        Room("data directory", Path("/new"), 500),
+        Room("tablespace cold", Path("/srv/cold"), 60),
+        Room("WAL", Path("/new/pg_wal"), 4 * SIZE),
+        Room("staging", Path("/staging"), 120),
+    )
+    unknown = _plan(chain=(RECORD, child), files={**files, RECORD.backup_id: BackupFiles((Tarball("base.tar", None),))})
+    assert [room.size_bytes for room in unknown.room] == [None, None, 4 * SIZE, None]
+
+
+def test_the_time_is_what_the_backup_took_and_unknown_where_nothing_was_measured():
+    measured = replace(RECORD, size=640 << 20, copy_stats={"copy_time": 10.0})
+    plan = _plan(chain=(measured,), sizes={None: 320 << 20, 16386: 320 << 20})
+    assert plan.expected == timedelta(seconds=10)
+    assert _plan(chain=(measured,)).expected is None
+    assert _plan(chain=(replace(measured, size=1 << 20),), sizes={None: 1, 16386: 1}).expected is None
+    assert _plan(chain=(replace(measured, deduplicated_size=5),), sizes={None: 1, 16386: 1}).expected is None
+    assert _plan(sizes={None: 1, 16386: 1}).expected is None
+
+
+def test_another_host_fetches_its_wal_by_name_and_user():
+    plan = _plan(
+        get_wal=True, remote_ssh_command="ssh db2", recovery_option_port=2222, request=None, standby_mode=False
+    )
+    assert "restore_command = 'barman-wal-restore -P -U backup --port 2222 vault main %f %p'" in plan.recovery.lines
+    assert (
+        "--recovery-option-port has no effect" in _plan(remote_ssh_command="ssh x", recovery_option_port=1).warnings[0]
+    )
 
 
 def test_options_without_effect_are_told():
@@ -252,7 +359,7 @@ def _select(text, options=TargetOptions(), histories=None, records=None):  # noq
         target=parse_target(options),
         timeline=options.timeline,
         histories=histories or {},
-    ).backup_id
+    ).record.backup_id
 
 
 def test_auto_takes_the_newest_backup_before_the_target():
@@ -285,9 +392,27 @@ def test_auto_refuses_what_tells_nothing_about_backups(options):
         _select("auto", options)
 
 
-def test_auto_finds_nothing_before_the_first_backup():
-    with pytest.raises(UnknownBackup):
+def test_auto_says_what_the_earliest_point_is_when_nothing_fits():
+    with pytest.raises(UnknownBackup, match="ended before the target time 2026-10-01") as caught:
         _select("auto", TargetOptions(time=datetime(2026, 10, 1, tzinfo=timezone.utc)))
+    assert "20261101T110000, 2026-11-01 12:00:00+00:00 (0/1000000)" in caught.value.hint
+
+
+@pytest.mark.parametrize("options", [TargetOptions(), TargetOptions(lsn="0/9000000")])
+def test_auto_does_not_choose_what_was_left_behind_at_a_promotion_unless_asked(options):
+    histories = {2: TimelineHistory(2, (Branch(1, 0x1800000, ""),))}
+    assert _select("auto", options, histories) == "20261101T110000"
+    assert _select("auto", replace(options, timeline=1), histories) == "20261102T110000"
+    left_behind = {key: record for key, record in CATALOGUE.items() if key > "20261102"}
+    with pytest.raises(UnknownBackup, match="leads to timeline 2") as caught:
+        _select("auto", options, histories, left_behind)
+    assert "20261102T110000 is on timeline 1: name it, or add --target-tli 1" in caught.value.hint
+
+
+def test_auto_without_any_backup_speaks_of_no_target():
+    failed = {key: record for key, record in CATALOGUE.items() if key > "20261103"}
+    with pytest.raises(UnknownBackup, match="server main has no complete backup"):
+        _select("auto", records=failed)
 
 
 def test_other_words_are_those_of_the_catalogue():

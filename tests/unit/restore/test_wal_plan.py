@@ -4,8 +4,8 @@ import pytest
 
 from barman.postgres.timelines import Branch, TimelineHistory
 from barman.postgres.wal_names import segment_name
-from barman.restore.targets import TargetOptions, parse_target
-from barman.restore.wal_plan import WalCopy, collect_runs, plan_wal
+from barman.postgres.wal_runs import collect_runs
+from barman.restore.wal_plan import WalCopy, plan_wal
 
 SIZE = 16 << 20
 ONE = TimelineHistory(1)
@@ -17,25 +17,21 @@ def _names(*pairs):
     return [segment_name(timeline, number, SIZE) for timeline, number in pairs]
 
 
-def _plan(path=ONE, names=(), options=TargetOptions(), partials=(), consistent_at=2):  # noqa: B008
+def _plan(path=ONE, names=(), until=None, partials=(), consistent_at=2, *, is_limited=True):
     return plan_wal(
         path,
         first=2,
         consistent_at=consistent_at,
         segment_size=SIZE,
         runs=collect_runs(names, SIZE),
-        target=parse_target(options),
+        needed_until=until,
+        is_limited=is_limited,
         partials=partials,
     )
 
 
 def _copied(plan):
     return [copy.name for copy in plan.copies()]
-
-
-def test_runs_join_in_any_order_and_pass_over_other_names():
-    names = [*_names((1, 9), (1, 3), (2, 7), (1, 2), (1, 4), (1, 3)), "00000002.history", "garbage"]
-    assert collect_runs(names, SIZE) == {1: ((2, 4), (9, 9)), 2: ((7, 7),)}
 
 
 def test_everything_to_the_end_is_taken_without_a_target():
@@ -67,21 +63,22 @@ def test_wal_that_the_path_does_not_lead_through_makes_no_hole():
 
 
 @pytest.mark.parametrize(
-    ("options", "needed", "helpful"),
-    [
-        (TargetOptions(immediate=True), [2, 3], [4]),
-        (TargetOptions(lsn="0/4000000"), [2, 3, 4], [5]),
-        (TargetOptions(lsn="0/3FFFFFF"), [2, 3], [4]),
-        (TargetOptions(lsn="0/1"), [2, 3], [4]),
-        (TargetOptions(xid="7"), [2, 3, 4, 5, 6, 7], []),
-    ],
+    ("until", "needed", "helpful"),
+    [(4, [2, 3, 4], [5]), (3, [2, 3], [4]), (1, [2, 3], [4]), (None, [2, 3, 4, 5, 6, 7], [])],
 )
-def test_a_target_limits_what_is_taken(options, needed, helpful):
+def test_a_target_limits_what_is_taken(until, needed, helpful):
     names = _names(*((1, number) for number in range(2, 8)))
-    plan = _plan(names=names, options=options, consistent_at=3)
+    plan = _plan(names=names, until=until, consistent_at=3)
     assert [copy.name for copy in plan.copies() if copy.is_needed] == _names(*((1, n) for n in needed))
     assert [copy.name for copy in plan.copies() if not copy.is_needed] == _names(*((1, n) for n in helpful))
     assert not plan.is_gap
+
+
+def test_without_a_limit_all_is_taken_and_what_is_beyond_the_target_may_be_damaged():
+    names = _names(*((1, number) for number in range(2, 8)))
+    plan = _plan(names=names, until=4, is_limited=False)
+    assert [copy.name for copy in plan.copies() if copy.is_needed] == _names((1, 2), (1, 3), (1, 4))
+    assert plan.count == 6
 
 
 def test_small_segments_are_taken_16_mib_beyond_the_target():
@@ -92,20 +89,20 @@ def test_small_segments_are_taken_16_mib_beyond_the_target():
         consistent_at=2,
         segment_size=1 << 20,
         runs=collect_runs(names, 1 << 20),
-        target=parse_target(TargetOptions(lsn="0/A00000")),
+        needed_until=10,
     )
     assert plan.last == 10 + 16
 
 
 def test_a_hole_before_the_target_is_seen():
-    plan = _plan(names=_names((1, 2), (1, 3), (1, 5)), options=TargetOptions(lsn="0/5000000"))
+    plan = _plan(names=_names((1, 2), (1, 3), (1, 5)), until=5)
     assert not plan.reaches_target
     assert plan.is_gap
     assert plan.missing == _names((1, 4))[0]
 
 
 def test_the_end_of_the_archive_is_no_hole():
-    plan = _plan(names=_names((1, 2), (1, 3)), options=TargetOptions(lsn="0/5000000"))
+    plan = _plan(names=_names((1, 2), (1, 3)), until=5)
     assert not plan.reaches_target
     assert not plan.is_gap
 
@@ -124,15 +121,11 @@ def test_an_unfinished_segment_follows_the_last_under_its_full_name():
     assert list(plan.copies())[-1] == WalCopy(_names((1, 4))[0], partial, is_needed=False)
     assert plan.reaches == 4
     assert plan.count == 3
-    needed = _plan(
-        names=_names((1, 2), (1, 3)), partials={partial}, options=TargetOptions(lsn="0/4000010"), consistent_at=3
-    )
+    needed = _plan(names=_names((1, 2), (1, 3)), partials={partial}, until=4, consistent_at=3)
     assert list(needed.copies())[-1].is_needed
     assert needed.reaches_target
 
 
 def test_an_unfinished_segment_beyond_the_limit_is_left():
     partial = _names((1, 4))[0] + ".partial"
-    assert (
-        _plan(names=_names((1, 2), (1, 3)), partials={partial}, options=TargetOptions(immediate=True)).partial is None
-    )
+    assert _plan(names=_names((1, 2), (1, 3)), partials={partial}, until=2).partial is None

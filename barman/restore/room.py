@@ -1,0 +1,74 @@
+"""How much is written where, and how long that takes. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from barman.catalog.record import BackupRecord
+    from barman.restore.placements import Placement
+
+# A copy of less says nothing about the speed of a long one.
+_SMALLEST_SAMPLE = 64 << 20
+
+
+class Room(NamedTuple):
+    """What a directory is going to hold. size_bytes: None if nobody knows."""
+
+    what: str
+    path: Path
+    size_bytes: int | None
+
+
+class Rate(NamedTuple):
+    """A speed that was measured. backup_id: while this backup was taken."""
+
+    bytes_per_s: float
+    backup_id: str
+
+
+def plan_room(
+    destination: Path,
+    placements: Sequence[Placement],
+    sizes: Mapping[int | None, int],
+    *,
+    wal: tuple[Path, int] | None,
+    staging: tuple[Path, int | None] | None,
+) -> tuple[Room, ...]:
+    """Return what is written below which directory.
+
+    sizes: of the restored cluster in bytes, by tablespace oid, None for the data directory; those not in it are
+    unknown. wal: directory and bytes of copied WAL. staging: directory and bytes of what is laid out there for a while.
+    """
+    rooms = [Room("data directory", destination, sizes.get(None))]
+    rooms += [
+        Room(f"tablespace {placement.name}", placement.location, sizes.get(placement.oid)) for placement in placements
+    ]
+    if wal is not None:
+        rooms.append(Room("WAL", *wal))
+    if staging is not None:
+        rooms.append(Room("staging", *staging))
+    return tuple(rooms)
+
+
+def measured_rate(chain: Sequence[BackupRecord]) -> Rate | None:
+    """Return how fast the largest backup of a chain was copied; None if that is not known well enough."""
+    rates = []
+    for record in chain:
+        copied = record.deduplicated_size if record.deduplicated_size is not None else record.size
+        seconds = (record.copy_stats or {}).get("copy_time")
+        if copied is not None and copied >= _SMALLEST_SAMPLE and isinstance(seconds, (int, float)) and seconds > 0:
+            rates.append((copied, Rate(copied / seconds, record.backup_id)))
+    return max(rates)[1] if rates else None
+
+
+def expected_time(rooms: Sequence[Room], rate: Rate | None) -> timedelta | None:
+    """Return how long writing the base backup takes at that rate, WAL not counted; None if that is not known."""
+    sizes = [room.size_bytes for room in rooms if room.what != "WAL"]
+    if rate is None or any(size is None for size in sizes):
+        return None
+    return timedelta(seconds=round(sum(size or 0 for size in sizes) / rate.bytes_per_s))
