@@ -46,6 +46,7 @@ class Entry(NamedTuple):
     mtime: int
     mode: int
     is_directory: bool
+    is_link: bool = False
 
 
 class Source(NamedTuple):
@@ -65,19 +66,19 @@ class Source(NamedTuple):
         return [] if self.shell is None else ["--secluded-args", f"--rsh={self.shell}"]
 
 
-def list_argv(source: Source, filters: Sequence[str]) -> list[str]:
-    """Return the command that lists source with all below it, links followed, as parse_entry reads it.
+def list_argv(source: Source, filters: Sequence[str], *, follow: bool = True) -> list[str]:
+    """Return the command that lists source with all below it, as parse_entry reads it.
 
-    filters: --include= and --exclude= options. To be run in the zone UTC.
+    filters: --include= and --exclude= options. follow: links as what they lead to. To be run in the zone UTC.
     """
     # Nothing is there, and with --dry-run nothing will be: so everything counts as new, and is listed.
     nowhere = "/nonexistent/barman/"
     form = f"--out-format={_MARK}%i %B %l %M %n"
-    options = ["--dry-run", "--recursive", "--copy-links", "--perms", "--times", "--8-bit-output", form]
+    options = ["--dry-run", "--recursive", _links(follow=follow), "--perms", "--times", "--8-bit-output", form]
     return ["rsync", *options, *source.options, *filters, f"{source.location}/", nowhere]
 
 
-def copy_argv(
+def copy_argv(  # noqa: PLR0913  one keyword per choice of the command line
     source: Source,
     target: str,
     *,
@@ -87,15 +88,16 @@ def copy_argv(
     link: bool = False,
     bandwidth_kib_s: int | None = None,
     compress: bool = False,
+    follow: bool = True,
 ) -> list[str]:
     """Return the command that copies the files named on its standard input, each ended by a zero byte.
 
     Every file is written under another name in scratch, a directory of the same file system, and takes its place when
     it is whole: a file that is there is never written into. basis: a directory with older versions of the files, of
     which only what changed is transferred. compare: do not trust equal sizes and times, compare contents. link: where
-    a file is equal to that in basis make it a link to that.
+    a file is equal to that in basis make it a link to that. follow: copy what links lead to, not the links.
     """
-    options = ["--copy-links", "--perms", "--times", "--ignore-missing-args", "--no-implied-dirs"]
+    options = [_links(follow=follow), "--perms", "--times", "--ignore-missing-args", "--no-implied-dirs"]
     options += ["--from0", "--files-from=-", f"--temp-dir={scratch}", f"--out-format={_MARK}%l"]
     if basis is not None:
         options += [f"--{'link' if link else 'copy'}-dest={basis}", *(["--checksum"] if compare else [])]
@@ -129,6 +131,16 @@ def push_argv(
     return ["rsync", *options, *target.options, f"{source}/", f"{target.location}/"]
 
 
+def pull_argv(source: Source, target: str, filters: Sequence[str]) -> list[str]:
+    """Return the command that copies what filters (--include=, --exclude=, --max-size=) let through, links as links."""
+    options = ["--recursive", "--links", "--perms", "--times", "--prune-empty-dirs", f"--out-format={_MARK}%l"]
+    return ["rsync", *options, *source.options, *filters, f"{source.location}/", f"{target}/"]
+
+
+def _links(*, follow: bool) -> str:
+    return "--copy-links" if follow else "--links"
+
+
 def pattern_of(path: str) -> str:
     """Return path as a filter pattern that matches nothing else."""
     return re.sub(r"([*?\[\\])", r"\\\1", path) if _WILD.search(path) else path
@@ -149,6 +161,7 @@ def parse_entry(line: str) -> Entry | None:
         moment,
         _mode(bits),
         is_directory,
+        is_link=kind == "L",
     )
 
 

@@ -16,7 +16,7 @@ from barman.host import runner
 from barman.host.ssh import open_sessions, parse_ssh_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
 # What a shell and ssh say of a program that is not there, and of a connection that is not.
@@ -59,11 +59,13 @@ class Session:
         timeout_s: float | None = _QUICK_S,
         check: bool = True,
         lane: str | None = None,
+        on_tick: Callable[[], None] | None = None,
     ) -> runner.Completed:
         """Run a program there, its words as they are, to its end.
 
-        input, stdin: bytes, or a file, for its standard input. lane: the login to use; None: the first. CommandError
-        when the connection fails or it takes too long; and, if check, when it ends with anything but 0.
+        input, stdin: bytes, or a file, for its standard input. lane: the login to use; None: the first. on_tick: as of
+        runner.run. CommandError when the connection fails or it takes too long; and, if check, when it ends with
+        anything but 0.
         """
         done = runner.run(
             [*shlex.split(lane or self.lanes[0]), shlex.join(argv)],
@@ -72,6 +74,7 @@ class Session:
             input=None if stdin is not None else input,
             stdin=stdin,
             check=False,
+            on_tick=on_tick,
             shown=(*argv, "on", self.name),
         )
         if done.status == CONNECTION_FAILED:

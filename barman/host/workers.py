@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 Lane = TypeVar("Lane")
+Item = TypeVar("Item")
 
 _TICK_S = 1.0
+_PORTIONS_PER_WORKER = 8
+_LEAST_BYTES = 32 << 20
 
 
 class Workers(Generic[Lane]):
@@ -63,3 +66,27 @@ class Workers(Generic[Lane]):
         """Wait; Stopped as soon as the work is to end."""
         if self._stopping.wait(seconds):
             raise Stopped
+
+
+def portions(items: Iterable[Item], *, size_of: Callable[[Item], int], workers: int) -> list[list[Item]]:
+    """Return items in portions for that many workers, the largest first; all in one portion for a single worker.
+
+    A portion is small enough that all workers are busy until nearly the end, and large enough that starting a program
+    for it does not count.
+    """
+    waiting = sorted(items, key=size_of, reverse=True)
+    if not waiting:
+        return []
+    if workers <= 1:
+        return [waiting]
+    most_bytes = max(sum(map(size_of, waiting)) // (workers * _PORTIONS_PER_WORKER), _LEAST_BYTES)
+    most_items = max(1, -(-len(waiting) // workers))
+    found: list[list[Item]] = [[]]
+    size = 0
+    for item in waiting:
+        if found[-1] and (size + size_of(item) > most_bytes or len(found[-1]) >= most_items):
+            found.append([])
+            size = 0
+        found[-1].append(item)
+        size += size_of(item)
+    return sorted(found, key=lambda portion: sum(map(size_of, portion)), reverse=True)

@@ -15,10 +15,10 @@ from barman.host.files import remove_tree
 from barman.host.transfer import copy_file
 from barman.postgres.tools import find_tool, pg_combinebackup_argv
 from barman.postgres.versions import major_version
-from barman.restore.exclusions import CONTROL_FILE, MANIFEST, is_excluded
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, MANIFEST, is_excluded
 from barman.restore.extract import extract_all
-from barman.restore.fetch import HELD_BACK, copy_trees, make_links, whole_route
-from barman.restore.plan import Placement
+from barman.restore.fetch import copy_trees, make_links, whole_route
+from barman.restore.placements import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

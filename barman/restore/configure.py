@@ -50,22 +50,23 @@ class DirectoryFiles:
         return not Path(os.path.realpath(self._root / name)).is_relative_to(os.path.realpath(self._root))
 
 
-def configure(plan: RestorePlan) -> SettingsPlan:
+def configure(plan: RestorePlan, root: Path) -> SettingsPlan:
     """Put everything out of force that must not act in the restored cluster, and write the recovery settings.
 
+    root: where the destination's files can be written: the destination itself, or what was brought here from it.
     Returns what was done. A file that is changed leaves its former self in FILE.origin.
     """
     settings = plan_settings(
-        DirectoryFiles(plan.destination),
+        DirectoryFiles(root),
         destination=os.fspath(plan.destination),
         record=plan.record,
         recovery=plan.recovery,
         is_standby=plan.is_standby,
     )
     for name, text in settings.edits.items():
-        _write(plan.destination / name, text)
+        _write(root / name, text)
     if plan.recovery.signal is not None:
-        write_durably(plan.destination / plan.recovery.signal, b"", mode=_FILE_MODE)
+        write_durably(root / plan.recovery.signal, b"", mode=_FILE_MODE)
     return settings
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import Refused
 from barman.host.files import make_directories
@@ -18,26 +17,95 @@ if TYPE_CHECKING:
     from barman.restore.plan import RestorePlan
 
 
-def require_usable(plan: RestorePlan, paths: ServerPaths, staging: Path | None) -> None:
+class Wanted(NamedTuple):
+    """A directory to be written to. what: its name in messages."""
+
+    what: str
+    path: Path
+
+
+class Seen(NamedTuple):
+    """What there is where a directory is wanted.
+
+    real: the path without links. existing: the nearest directory or file that is there. names: what is in the
+    directory, a few of it; nothing if it is not there. problem: why nothing can be made or written there. is_mount:
+    whether a file system is mounted right there.
+    """
+
+    real: str
+    existing: str
+    is_directory: bool
+    names: tuple[str, ...] = ()
+    problem: str | None = None
+    is_mount: bool = False
+
+
+def wanted_places(plan: RestorePlan) -> list[Wanted]:
+    """Return the directories the plan writes to, which must be empty, the destination first."""
+    places = [Wanted("the destination", plan.destination)]
+    places += [Wanted(f"the location of tablespace '{place.name}'", place.location) for place in plan.placements]
+    if plan.wal_directory is not None and not plan.is_wal_inside:
+        places.append(Wanted("the WAL staging directory", plan.wal_directory))
+    return places
+
+
+def require_usable(plan: RestorePlan, paths: ServerPaths, staging: Path | None, *, may_be_full: bool = False) -> None:
     """Refuse unless every directory the plan writes to is empty or missing, writable, and none of barman's own.
 
-    None may lie in another, whatever links lead there.
+    None may lie in another, whatever links lead there. may_be_full: what is there may stay, and be made equal.
     """
-    if ":" in str(plan.destination):
-        raise Refused(f"the destination must not contain ':': {plan.destination}")
-    places = [("the destination", plan.destination)]
-    places += [(f"the location of tablespace '{place.name}'", place.location) for place in plan.placements]
-    if plan.wal_directory is not None and not plan.is_wal_inside:
-        places.append(("the WAL staging directory", plan.wal_directory))
-    _require_apart(places)
-    for what, path in places:
-        if not path.is_absolute():
-            raise Refused(f"{what} is not an absolute path: {path}")
-        _require_outside(what, path, paths)
-        _require_empty(what, path)
-        _require_writable(what, path)
+    own = {os.path.realpath(directory) for directory in paths.directories}
+    places = wanted_places(plan)
+    judge_places(places, [look(place.path) for place in places], own=own, may_be_full=may_be_full)
     if staging is not None:
-        _require_writable("the staging path", staging)
+        require_writable(Wanted("the staging path", staging), look(staging))
+
+
+def judge_places(
+    places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterable[str], may_be_full: bool = False
+) -> None:
+    """Refuse the first place that cannot be used, by what there is. own: barman's directories on that host."""
+    destination = places[0].path
+    if ":" in str(destination):
+        raise Refused(f"the destination must not contain ':': {destination}")
+    _require_apart(places, seen)
+    for place, found in zip(places, seen, strict=True):
+        if not place.path.is_absolute():
+            raise Refused(f"{place.what} is not an absolute path: {place.path}")
+        _require_outside(place, found, own)
+        if not found.is_directory:
+            what = "is not a directory" if found.existing == str(place.path) else "cannot be made"
+            raise Refused(f"{place.what} {what}: {place.path}: {found.existing} is not a directory")
+        if not may_be_full:
+            _require_empty(place, found)
+        require_writable(place, found)
+
+
+def require_writable(place: Wanted, found: Seen) -> None:
+    """Refuse a place where nothing can be written."""
+    if not found.is_directory:
+        raise Refused(f"{place.what} cannot be made: {found.existing} is not a directory")
+    if found.problem is not None:
+        raise Refused(f"{place.what} cannot be written: {place.path}: {found.problem} in {found.existing}")
+
+
+def look(path: Path) -> Seen:
+    """Return what there is on this host."""
+    existing = path
+    while not os.path.lexists(existing) and existing != existing.parent:
+        existing = existing.parent
+    names: tuple[str, ...] = ()
+    problem = None
+    if existing == path and path.is_dir():
+        try:
+            names = tuple(sorted(os.listdir(path)))
+        except OSError as error:
+            problem = error.strerror
+    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
+        # What access(2) says: a permission that is missing, or a file system that is read-only.
+        problem = "Read-only file system" if os.statvfs(existing).f_flag & os.ST_RDONLY else "Permission denied"
+    real = os.path.realpath(path)
+    return Seen(real, str(existing), existing.is_dir(), names, problem, is_mount=os.path.ismount(real))
 
 
 def require_space(needed: Iterable[tuple[Path, int]]) -> None:
@@ -50,12 +118,16 @@ def require_space(needed: Iterable[tuple[Path, int]]) -> None:
         totals[device] = (known[0], known[1] + size)
     for path, size in totals.values():
         status = os.statvfs(path)
-        free = status.f_bavail * status.f_frsize
-        if size > free:
-            raise Refused(
-                f"not enough disk space for {path}: {pretty_size(size)} needed, {pretty_size(free)} free",
-                hint="Choose a destination on a larger file system, or make room.",
-            )
+        judge_space(str(path), size, status.f_bavail * status.f_frsize)
+
+
+def judge_space(path: str, needed_bytes: int, free_bytes: int) -> None:
+    """Refuse if that is not enough."""
+    if needed_bytes > free_bytes:
+        raise Refused(
+            f"not enough disk space for {path}: {pretty_size(needed_bytes)} needed, {pretty_size(free_bytes)} free",
+            hint="Choose a destination on a larger file system, or make room.",
+        )
 
 
 def make_places(plan: RestorePlan, modes: Mapping[Path, int]) -> None:
@@ -66,51 +138,31 @@ def make_places(plan: RestorePlan, modes: Mapping[Path, int]) -> None:
         path.chmod(modes.get(path, 0o700))
 
 
-def _require_outside(what: str, path: Path, paths: ServerPaths) -> None:
-    real = os.path.realpath(path)
-    for own in {os.path.realpath(directory) for directory in paths.directories}:
-        if real == own or real.startswith(own + os.sep):
-            raise Refused(f"{what} lies in barman's own directory {own}: {path}")
+def _require_outside(place: Wanted, found: Seen, own: Iterable[str]) -> None:
+    for directory in own:
+        if found.real == directory or found.real.startswith(directory + os.sep):
+            raise Refused(f"{place.what} lies in barman's own directory {directory}: {place.path}")
 
 
-def _require_apart(places: Sequence[tuple[str, Path]]) -> None:
+def _require_apart(places: Sequence[Wanted], seen: Sequence[Seen]) -> None:
     # PostgreSQL removes the WAL staging directory, with all that is in it.
-    seen: list[tuple[str, str]] = []
-    for what, path in places:
-        real = os.path.realpath(path)
-        for other, place in seen:
-            if os.path.commonpath([real, place]) in (real, place):
-                raise Refused(f"{what} ({path}) and {other} ({place}) would share a directory")
-        seen.append((what, real))
+    known: list[tuple[Wanted, str]] = []
+    for place, found in zip(places, seen, strict=True):
+        for other, real in known:
+            if os.path.commonpath([real, found.real]) in (real, found.real):
+                raise Refused(f"{place.what} ({place.path}) and {other.what} ({other.path}) would share a directory")
+        known.append((place, found.real))
 
 
-def _require_empty(what: str, path: Path) -> None:
-    try:
-        with os.scandir(path) as entries:
-            found = next(entries, None)
-    except FileNotFoundError:
+def _require_empty(place: Wanted, found: Seen) -> None:
+    if not found.names:
         return
-    except NotADirectoryError as error:
-        raise Refused(f"{what} is not a directory: {path}") from error
-    except OSError as error:
-        raise Refused(f"{what} cannot be read: {path}: {error.strerror}") from error
-    if found is not None:
-        hint = "Empty it, or choose another one."
-        if what.startswith("the location of tablespace"):
-            hint = "Empty it, or choose another one with --tablespace NAME:LOCATION."
-        raise Refused(f"{what} is not empty: {path} (there is {found.name!r})", hint=hint)
-
-
-def _require_writable(what: str, path: Path) -> None:
-    existing = _nearest_existing(path)
-    if not existing.is_dir():
-        raise Refused(f"{what} cannot be made: {existing} is not a directory")
-    probe = existing / f".barman_write_check-{uuid.uuid4().hex}"
-    try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
-    except OSError as error:
-        raise Refused(f"{what} cannot be written: {path}: {error.strerror} in {existing}") from error
+    hint = "Empty it, choose another one, or have it made equal to the backup with --delta-restore."
+    if place.what.startswith("the location of tablespace"):
+        hint = "Empty it, or choose another one with --tablespace NAME:LOCATION."
+    if found.is_mount:
+        hint = "A file system is mounted there: choose a directory below it."
+    raise Refused(f"{place.what} is not empty: {place.path} (there is {found.names[0]!r})", hint=hint)
 
 
 def _nearest_existing(path: Path) -> Path:

@@ -11,9 +11,12 @@ EMPTIED = frozenset({"pg_log", "log", "pg_xlog", "pg_wal", STAGED_WAL})
 # What a restore leaves for the next one.
 RECORD_COPY = ".barman-recover.info"
 
+# Stands in a destination as long as a restore to it is not complete.
+INCOMPLETE = ".barman-incomplete"
+
 # The state of the origin's server, and what would make the restored one a standby or replay the wrong targets.
 # tablespace_map would send the tablespaces back to their old places.
-_LEFT_OUT = frozenset(
+LEFT_OUT = frozenset(
     {
         "postmaster.pid",
         "postmaster.opts",
@@ -22,15 +25,18 @@ _LEFT_OUT = frozenset(
         "standby.signal",
         "tablespace_map",
         RECORD_COPY,
+        INCOMPLETE,
     }
 )
 
 # Written last: without it PostgreSQL does not start.
 CONTROL_FILE = "global/pg_control"
+# Its name until everything else is there and durable.
+HELD_BACK = CONTROL_FILE + ".barman"
 MANIFEST = "backup_manifest"
 
 
 def is_excluded(path: str) -> bool:
     """Whether the file or directory at path, relative to the data directory of a backup, is left out."""
     first, separator, _ = path.partition("/")
-    return (first in EMPTIED) if separator else (first in _LEFT_OUT)
+    return (first in EMPTIED) if separator else (first in LEFT_OUT)

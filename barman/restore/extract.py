@@ -60,6 +60,14 @@ def extract(tarball: Path, route: Route, flow: Flow) -> None:
         raise CatalogError(f"{tarball} is damaged: {error}") from error
 
 
+def require_end_of_tar(file: BinaryIO, tarball: Path) -> None:
+    """Raise CatalogError unless an uncompressed tarball ends as one does; the file's position stays."""
+    file.seek(-min(_END_SIZE, os.fstat(file.fileno()).st_size), os.SEEK_END)
+    if file.read() != bytes(_END_SIZE):
+        raise CatalogError(f"{tarball} is damaged: it ends early")
+    file.seek(0)
+
+
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, route: Route, flow: Flow) -> None:
     name = member.name.removeprefix("./").rstrip("/")
     if name in ("", ".") or not (member.isreg() or member.isdir()):

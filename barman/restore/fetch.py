@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 from barman.host.files import naming
 from barman.host.transfer import copy_file, work_through
-from barman.restore.exclusions import CONTROL_FILE, EMPTIED, is_excluded
+from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, is_excluded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from barman.host.transfer import Flow
-    from barman.restore.plan import Placement
+    from barman.restore.placements import Placement
 
     # The target of a path relative to what is copied; None: it is left out, with all below it.
     Route = Callable[[str], str | None]
 
-# The control file's name until everything else is there and durable: PostgreSQL does not start without it.
-HELD_BACK = CONTROL_FILE + ".barman"
 _FILES_PER_TASK = 32
 _BYTES_PER_TASK = 8 << 20
 
@@ -75,7 +73,7 @@ def make_links(destination: Path, placements: Sequence[Placement]) -> None:
 
 def tree_size(root: Path, route: Route) -> int:
     """Return how many bytes copy_trees would copy from root."""
-    return sum(entry.stat(follow_symlinks=False).st_size for entry, _ in _walk(root, route) if _is_file(entry))
+    return sum(entry.stat(follow_symlinks=False).st_size for entry, _ in walk(root, route) if _is_file(entry))
 
 
 def release_control_file(destination: Path) -> None:
@@ -86,7 +84,7 @@ def release_control_file(destination: Path) -> None:
 def _tasks(root: Path, route: Route, flow: Flow) -> Iterator[Callable[[], None]]:
     batch: list[tuple[str, str]] = []
     size = 0
-    for entry, target in _walk(root, route):
+    for entry, target in walk(root, route):
         if entry.is_symlink() and os.path.relpath(entry.path, root) in EMPTIED:
             # Through the link the restored cluster would write into the WAL of the origin, if that is on this host.
             make_directory(target, stat.S_IRWXU)
@@ -116,7 +114,7 @@ def _copy_files(files: Sequence[tuple[str, str]], flow: Flow) -> None:
         copy_file(source, target, flow)
 
 
-def _walk(root: Path, route: Route) -> Iterator[tuple[os.DirEntry[str], str]]:
+def walk(root: Path, route: Route) -> Iterator[tuple[os.DirEntry[str], str]]:
     """Yield everything below root that has a target, directories before what is in them."""
     waiting = [(os.fspath(root), "")]
     while waiting:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.errors import CatalogError
-from barman.host.files import naming
+from barman.host.files import naming, write_durably
 from barman.host.transfer import Flow, copy_file
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
 from barman.restore.destination import make_places, require_space, require_usable
-from barman.restore.exclusions import CONTROL_FILE, MANIFEST
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
 from barman.restore.extract import extract_all
-from barman.restore.fetch import HELD_BACK, copy_trees, data_route, make_links, tree_size, whole_route
+from barman.restore.fetch import copy_trees, data_route, make_links, tree_size, whole_route
 from barman.restore.plan import Method
 
 if TYPE_CHECKING:
@@ -33,19 +33,28 @@ _DEFAULT_STAGING = Path("/tmp")  # noqa: S108  the documented default of staging
 class DataPlacer:
     """Puts the base backup of one plan into its destination."""
 
-    def __init__(self, server: Server, prepared: Prepared, settings: ServerSettings, reporter: Reporter) -> None:
-        """settings: those of the server with what the request overrides."""
+    def __init__(
+        self,
+        server: Server,
+        prepared: Prepared,
+        settings: ServerSettings,
+        reporter: Reporter,
+        *,
+        is_final: bool = True,
+    ) -> None:
+        """settings: those of the server, with what the request overrides. is_final: PostgreSQL will run on them."""
         self._paths: ServerPaths = server.paths
         self._environment = server.environment()
         self._plan = prepared.plan
         self._files = prepared.files
         self._settings = settings
         self._reporter = reporter
+        self._is_final = is_final
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         plan = self._plan
-        require_usable(plan, self._paths, self._staging() if plan.staged else None)
+        require_usable(plan, self._paths, staging_path(self._settings) if plan.staged else None)
         if plan.method is Method.COMBINE:
             find_combiner(plan.record, self._settings.path_prefix)
         needed = [(self._directory_of(oid), size) for oid, size in self._sizes().items()]
@@ -59,6 +68,7 @@ class DataPlacer:
         source = self._paths.data_dir(plan.record.backup_id)
         # PostgreSQL knows two modes: 0700, and 0750 where the group may read.
         make_places(plan, {plan.destination: 0o700 | (stat.S_IMODE(source.stat().st_mode) & 0o050)})
+        write_durably(plan.destination / INCOMPLETE, b"", mode=0o600)
         total = sum(self._sizes().values()) if plan.method is not Method.COMBINE else None
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
             self._methods()[plan.method](source, self.flow(bar))
@@ -99,7 +109,7 @@ class DataPlacer:
     def _combine(self, _source: Path, flow: Flow) -> None:
         plan, mode = self._plan, self._settings.combine_mode
         tool = find_combiner(plan.record, self._settings.path_prefix)
-        if mode == "link":
+        if mode == "link" and self._is_final:
             # PostgreSQL would write into the files of the backup.
             self._reporter.warning("combine mode 'link' is not possible for a restore to this host; files are copied")
             mode = "copy"
@@ -107,7 +117,7 @@ class DataPlacer:
             members = {record.backup_id: self._paths.data_dir(record.backup_id) for record in plan.chain}
             combine(plan, tool, members, mode=mode, env=self._environment)
             return
-        with staging_directory(self._staging(), plan.record.backup_id) as staging:
+        with staging_directory(staging_path(self._settings), plan.record.backup_id) as staging:
             staged = stage(plan, self._files, self._paths, staging, workers=self._settings.parallel_jobs, flow=flow)
             combine(plan, tool, staged, mode=mode, env=self._environment)
 
@@ -121,11 +131,6 @@ class DataPlacer:
                 if not placement.was_in_place
             ),
         ]
-
-    def _staging(self) -> Path:
-        settings = self._settings
-        deprecated = settings.recovery_staging_path or settings.local_staging_path
-        return settings.staging_path or deprecated or _DEFAULT_STAGING
 
     def _sizes(self) -> Mapping[int | None, int]:
         """Return the bytes to be written by tablespace, None for the data directory; {} if nobody knows."""
@@ -142,3 +147,11 @@ class DataPlacer:
     def _directory_of(self, oid: int | None) -> Path:
         locations = {placement.oid: placement.location for placement in self._plan.placements}
         return self._plan.destination if oid is None else locations.get(oid, self._plan.destination)
+
+
+def staging_path(settings: ServerSettings) -> Path:
+    """Return where to lay out on this host what cannot be read where it is."""
+    deprecated = settings.local_staging_path
+    if settings.staging_location == "local":
+        return settings.staging_path or settings.recovery_staging_path or deprecated or _DEFAULT_STAGING
+    return deprecated or _DEFAULT_STAGING

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from barman.catalog.hook_variables import backup_variables
-from barman.catalog.record import render_record
 from barman.errors import Permanent
 from barman.host import clock
-from barman.host.files import fsync_directory, fsync_tree, write_durably
 from barman.host.hooks import Event
-from barman.progress import NoBar
-from barman.restore.configure import configure
-from barman.restore.exclusions import RECORD_COPY
-from barman.restore.fetch import release_control_file
-from barman.restore.place_data import DataPlacer
+from barman.host.session import open_session
 from barman.restore.plan import Method, describe_target
 from barman.restore.prepare import prepared
-from barman.restore.write_wal import WalWriter
+from barman.restore.write_local import LocalWriter
+from barman.restore.write_remote import RemoteWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +31,24 @@ if TYPE_CHECKING:
     from barman.restore.settings_plan import FileChange, FileFinding, SettingsPlan
     from barman.server import Server
 
-_FSYNC_WORKERS = 8
+
+class Writer(Protocol):
+    """What carries out a plan, step by step in this order: on this host or on another."""
+
+    def require_possible(self) -> None:
+        """Refuse what is known to fail, before anything is written."""
+
+    def place(self) -> None:
+        """Write the base backup; the control file is held back."""
+
+    def write_wal(self) -> None:
+        """Write the WAL, if it is to be copied."""
+
+    def configure(self) -> SettingsPlan:
+        """Make the configuration safe and write the recovery settings; return what was done."""
+
+    def finish(self) -> None:
+        """Make everything durable, and only then give the control file its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ class RestoreReport:
 
 
 def restore(server: Server, request: RestoreRequest, reporter: Reporter) -> RestoreReport:
-    """Restore a backup of server to this host, as the request says, and return what was done.
+    """Restore a backup of server, to this host or another, as the request says, and return what was done.
 
     On return PostgreSQL can be started, and everything written is on stable storage. Until the very end the destination
     lacks its control file, so that a restore that failed or was interrupted cannot be started; what it wrote is left.
@@ -64,12 +75,12 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter) -> Rest
     settings = request.overrides.applied_to(server.settings)
     with _naming_what_failed(request), prepared(server, request, reporter) as ready:
         plan = ready.plan
-        placer = DataPlacer(server, ready, settings, reporter)
-        placer.require_possible()
-        _announce(server, request, plan, reporter)
-        _warn_of_deprecated(settings, plan, reporter)
-        with _hooks(server, request, plan):
-            configured = _write(server, ready, settings, placer, reporter)
+        with _open_writer(server, request, ready, settings, reporter) as writer:
+            writer.require_possible()
+            _announce(server, request, plan, reporter)
+            _warn_of_deprecated(settings, plan, reporter)
+            with _hooks(server, request, plan):
+                configured = _write(writer, plan, reporter)
     return RestoreReport(
         backup_id=plan.record.backup_id,
         destination=plan.destination,
@@ -82,7 +93,8 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter) -> Rest
 
 
 def _announce(server: Server, request: RestoreRequest, plan: RestorePlan, reporter: Reporter) -> None:
-    reporter.info(f"Starting local restore for server {server.name} using backup {plan.record.backup_id}")
+    where = "local" if request.remote_ssh_command is None else "remote"
+    reporter.info(f"Starting {where} restore for server {server.name} using backup {plan.record.backup_id}")
     reporter.info(f"Destination directory: {plan.destination}")
     for placement in plan.placements:
         reporter.info(f"Tablespace {placement.name}: {placement.location}")
@@ -104,42 +116,36 @@ def _warn_of_deprecated(settings: ServerSettings, plan: RestorePlan, reporter: R
             reporter.warning(f"{name} is deprecated, use staging_path")
 
 
-def _write(
-    server: Server, ready: Prepared, settings: ServerSettings, placer: DataPlacer, reporter: Reporter
-) -> SettingsPlan:
-    plan = ready.plan
+def _write(writer: Writer, plan: RestorePlan, reporter: Reporter) -> SettingsPlan:
     reporter.info("Copying the base backup.")
-    placer.place()
-    write_durably(plan.destination / RECORD_COPY, render_record(plan.record).encode(), mode=0o600)
+    writer.place()
     if plan.wal_directory is not None:
         reporter.info("Copying required WAL segments.")
-        with reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar:
-            # Its pace is measured in bytes, its bar in segments.
-            flow = placer.flow(NoBar())
-            writer = WalWriter(plan, plan.wal_directory, server.wal_archive, server.paths.streaming, reporter, flow)
-            writer.write(ready.histories, workers=_wal_workers(settings), bar=bar)
+        writer.write_wal()
     reporter.info("Generating recovery configuration")
-    configured = configure(plan)
+    configured = writer.configure()
     for note in configured.notes:
         reporter.warning(note)
-    _make_durable(plan, reporter)
+    writer.finish()
     return configured
 
 
-def _make_durable(plan: RestorePlan, reporter: Reporter) -> None:
-    roots = [plan.destination, *(placement.location for placement in plan.placements)]
-    if plan.wal_directory is not None and not plan.is_wal_inside:
-        roots.append(plan.wal_directory)
-    with reporter.bar("Writing to stable storage", total=None, unit="bytes") as bar:
-        for root in roots:
-            fsync_tree(root, workers=_FSYNC_WORKERS, on_file=bar.advance)
-    release_control_file(plan.destination)
-    fsync_directory(plan.destination / "global")
-
-
-def _wal_workers(settings: ServerSettings) -> int:
-    """Return how many segments to decode at a time: it is the processor that limits, not the disk."""
-    return max(settings.parallel_jobs, min(os.cpu_count() or 1, 4))
+@contextlib.contextmanager
+def _open_writer(
+    server: Server, request: RestoreRequest, ready: Prepared, settings: ServerSettings, reporter: Reporter
+) -> Iterator[Writer]:
+    """Yield what writes the restore where it is to go; a connection to another host lasts as long as the block."""
+    if request.remote_ssh_command is None:
+        yield LocalWriter(server, ready, settings, reporter)
+        return
+    with open_session(
+        request.remote_ssh_command,
+        env=server.environment(),
+        logins=max(1, settings.parallel_jobs),
+        batch=max(1, settings.parallel_jobs_start_batch_size),
+        period_s=settings.parallel_jobs_start_batch_period,
+    ) as session:
+        yield RemoteWriter(server, ready, settings, session, reporter)
 
 
 @contextlib.contextmanager
@@ -177,7 +183,7 @@ def _hook_variables(server: Server, request: RestoreRequest, plan: RestorePlan) 
         **backup_variables(server.paths, server.backups.load(), plan.record),
         "BARMAN_DESTINATION_DIRECTORY": str(plan.destination),
         "BARMAN_TABLESPACES": json.dumps(tablespaces) if tablespaces else "",
-        "BARMAN_REMOTE_COMMAND": "",
+        "BARMAN_REMOTE_COMMAND": request.remote_ssh_command or "",
         "BARMAN_RECOVER_OPTIONS": json.dumps(options),
     }
 

@@ -16,7 +16,7 @@ from barman.postgres.wal_names import segment_start
 from barman.restore.fetch import make_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from barman.host.transfer import Flow
     from barman.progress import Bar, Reporter
     from barman.restore.plan import RestorePlan
-    from barman.restore.timelines import Histories
     from barman.restore.wal_plan import WalCopy
 
 _FILE_MODE = 0o600
@@ -44,23 +43,21 @@ class WalWriter:
         self._reporter = reporter
         self._flow = flow
 
-    def write(self, histories: Histories, *, workers: int, bar: Bar) -> None:
-        """Write every history file and every planned segment; on return all are complete, though not yet durable.
+    def write(self, histories: Iterable[int], copies: Iterable[WalCopy], *, workers: int, bar: Bar) -> None:
+        """Write history files, by timeline, and segments; on return all are complete, though not yet durable.
 
-        All histories go, also those of other branches: PostgreSQL gives the restored cluster a timeline after the
-        highest it sees, which must not be one that exists. A damaged or missing segment is a WalError naming it,
-        unless recovery may do without it: then it is a warning.
+        A damaged or missing segment is a WalError naming it, unless recovery may do without it: then it is a warning.
         """
         make_directories(self._directory)
         make_directory(os.fspath(self._directory), 0o700)
         if self._plan.marks_archived:
             make_directory(os.fspath(self._directory / "archive_status"), 0o700)
-        work_through(self._tasks(histories, bar), workers=workers, flow=self._flow)
+        work_through(self._tasks(histories, copies, bar), workers=workers, flow=self._flow)
 
-    def _tasks(self, histories: Histories, bar: Bar) -> Iterator[Callable[[], None]]:
+    def _tasks(self, histories: Iterable[int], copies: Iterable[WalCopy], bar: Bar) -> Iterator[Callable[[], None]]:
         for timeline in histories:
             yield functools.partial(self._write_history, history_name(timeline))
-        for copy in self._plan.wal.copies():
+        for copy in copies:
             yield functools.partial(self._write_segment, copy, bar)
 
     def _write_history(self, name: str) -> None:
@@ -122,3 +119,8 @@ class WalWriter:
     def _mark_archived(self, name: str) -> None:
         if self._plan.marks_archived:
             (self._directory / "archive_status" / f"{name}.done").touch(mode=_FILE_MODE)
+
+
+def wal_workers(jobs: int) -> int:
+    """Return how many segments to decode at a time: it is the processor that limits, not the disk."""
+    return max(jobs, min(os.cpu_count() or 1, 4))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # Parsed, so that the refusal is clear; the names are those of the parameters below.
 _NOT_AVAILABLE: Mapping[str, str] = {
-    "remote_ssh_command": "restoring to another host (--remote-ssh-command)",
     "delta": "restoring over existing files (--delta-restore)",
     "snapshot_recovery_instance": "restoring disk snapshots (--snapshot-recovery-instance)",
     "gcp_zone": "restoring disk snapshots (--gcp-zone)",
@@ -103,7 +102,7 @@ def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callabl
 @click.option("--jobs-start-batch-period", type=POSITIVE, hidden=True)
 @click.option("--network-compression/--no-network-compression", default=None, help="Compress on the wire.")
 @click.option("--delta-restore/--no-delta-restore", "delta", default=None, hidden=True)
-@click.option("--remote-ssh-command", hidden=True)
+@click.option("--remote-ssh-command", metavar="COMMAND", help="Restore to the host this ssh command leads to.")
 @click.option("--snapshot-recovery-instance", hidden=True)
 @click.option("--gcp-zone", "--snapshot-recovery-zone", "gcp_zone", hidden=True)
 @click.option("--azure-resource-group", hidden=True)

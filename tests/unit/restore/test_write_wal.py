@@ -54,7 +54,7 @@ def write(tmp_path):
         reporter = _Noting()
         plan = make_plan(tmp_path, wal=wal, wal_directory=tmp_path / "pg_wal")
         writer = WalWriter(plan, tmp_path / "pg_wal", archive, tmp_path / "streaming", reporter, Flow(NoBar()))
-        writer.write(histories or {}, workers=2, bar=NoBar())
+        writer.write(histories or {}, plan.wal.copies(), workers=2, bar=NoBar())
         return tmp_path / "pg_wal", reporter.warnings
 
     return run

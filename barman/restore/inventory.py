@@ -1,0 +1,67 @@
+"""What a directory that is to be sent to another host holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.restore.exclusions import EMPTIED
+from barman.restore.fetch import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class File(NamedTuple):
+    """A regular file. name: below the directory. mtime: whole seconds. mode: permission bits."""
+
+    name: str
+    size: int
+    mtime: int
+    mode: int
+
+
+class Tree(NamedTuple):
+    """A directory to be sent. target: where to, there. leaves_out: whether a name below it stays here."""
+
+    source: Path
+    target: Path
+    leaves_out: Callable[[str], bool]
+
+
+class Inventory(NamedTuple):
+    """What of a tree is sent. emptied: links here that become empty directories there."""
+
+    tree: Tree
+    directories: tuple[str, ...]
+    links: tuple[str, ...]
+    emptied: tuple[str, ...]
+    files: tuple[File, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files."""
+        return sum(file.size for file in self.files)
+
+
+def take_inventory(tree: Tree) -> Inventory:
+    """Return what there is to send; OSError if the tree cannot be read."""
+    directories: list[str] = []
+    links: list[str] = []
+    emptied: list[str] = []
+    files: list[File] = []
+    for entry, name in walk(tree.source, lambda name: None if tree.leaves_out(name) else name):
+        if entry.is_symlink():
+            # Through the link the restored cluster would write where the origin does.
+            (emptied if name in EMPTIED else links).append(name)
+        elif entry.is_dir():
+            directories.append(name)
+        elif entry.is_file(follow_symlinks=False):
+            status = entry.stat(follow_symlinks=False)
+            files.append(File(name, status.st_size, int(status.st_mtime_ns // 10**9), status.st_mode & 0o7777))
+    return Inventory(tree, tuple(directories), tuple(links), tuple(emptied), tuple(files))
+
+
+def whole_tree(source: Path, target: Path) -> Tree:
+    """Return a tree of which everything is sent."""
+    return Tree(source, target, lambda _: False)

@@ -1,0 +1,175 @@
+"""Sending directories to another host with rsync, several workers at a time, each over its own login."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from barman.errors import CommandError
+from barman.host import rsync, runner
+from barman.host.workers import Workers, portions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from barman.config.settings import ServerSettings
+    from barman.host.session import Session
+    from barman.progress import Bar, Reporter
+    from barman.restore.inventory import File, Inventory
+
+_log = logging.getLogger(__name__)
+
+
+class Pusher:
+    """Sends files to one host; everything may be repeated."""
+
+    def __init__(
+        self, session: Session, settings: ServerSettings, environment: Mapping[str, str], reporter: Reporter
+    ) -> None:
+        """settings: how often to try, how fast, compressed or not. environment: for rsync."""
+        self._session = session
+        self._settings = settings
+        self._environment = {**environment, "LC_ALL": "C", "TZ": "UTC"}
+        self._reporter = reporter
+        self._workers = Workers(session.lanes, on_tick=lambda: None)
+
+    @property
+    def workers(self) -> Workers[str]:
+        """The workers, one for each login."""
+        return self._workers
+
+    def push(self, inventories: Sequence[Inventory], bar: Bar) -> None:
+        """Send trees to where nothing is yet but their target directories. CommandError naming what failed."""
+        if len(self._session.lanes) == 1:
+            for inventory in inventories:
+                names = [*inventory.directories, *inventory.links, *(file.name for file in inventory.files)]
+                self._workers.work_off([partial(self._send, inventory, names, bar)])
+            return
+        self._workers.work_off([partial(self._send_skeleton, inventory) for inventory in inventories])
+        pairs = [(inventory, file) for inventory in inventories for file in inventory.files]
+        tasks = []
+        for portion in portions(pairs, size_of=lambda pair: pair[1].size, workers=len(self._session.lanes)):
+            for inventory in inventories:
+                names = [file.name for owner, file in portion if owner is inventory]
+                if names:
+                    tasks.append(partial(self._send, inventory, names, bar))
+        self._workers.work_off(tasks)
+
+    def update(self, inventory: Inventory, changed: Sequence[File], doubtful: Sequence[File], bar: Bar) -> None:
+        """Make what is there equal: changed files are sent, doubtful ones compared first."""
+        tasks = [partial(self._send_skeleton, inventory)]
+        self._workers.work_off(tasks)
+        lanes = len(self._session.lanes)
+        for files, compare in ((changed, False), (doubtful, True)):
+            self._workers.work_off(
+                [
+                    partial(self._send, inventory, [file.name for file in portion], bar, whole=False, compare=compare)
+                    for portion in portions(files, size_of=lambda file: file.size, workers=lanes)
+                ]
+            )
+
+    def push_names(self, source: Path, target: Path, names: Sequence[str], bar: Bar, *, moves: bool = False) -> None:
+        """Send what is named below source to target, over the first login; moves: files that arrived are removed."""
+        self._insist(os.fspath(source), target, names, self._session.lanes[0], bar, whole=True, moves=moves)
+
+    def list_there(self, directory: Path, filters: Sequence[str] = ()) -> list[rsync.Entry]:
+        """Return what is in a directory there, links as links; nothing if it is not there."""
+        found: list[rsync.Entry] = []
+        complaints = rsync.Complaints()
+
+        def take(line: str) -> None:
+            entry = rsync.parse_entry(line)
+            if entry is None:
+                complaints.take(line)
+            elif entry.name != ".":
+                found.append(entry)
+
+        where = rsync.Source(os.fspath(directory), self._session.lanes[0])
+        done = self._run(rsync.list_argv(where, filters, follow=False), (), take)
+        if not complaints.is_harmless(done.status):
+            raise CommandError(f"cannot list {directory} on {self._session.name}: {complaints.reason(done.status)}")
+        return found
+
+    def pull(self, directory: Path, target: Path, filters: Sequence[str]) -> None:
+        """Copy what filters let through from a directory there to one here."""
+        complaints = rsync.Complaints()
+        where = rsync.Source(os.fspath(directory), self._session.lanes[0])
+        done = self._run(rsync.pull_argv(where, os.fspath(target), filters), (), partial(_take, complaints, None))
+        if not complaints.is_harmless(done.status):
+            raise CommandError(f"cannot read {directory} on {self._session.name}: {complaints.reason(done.status)}")
+
+    def _send_skeleton(self, inventory: Inventory, lane: str) -> None:
+        names = [*inventory.directories, *inventory.links]
+        if names:
+            self._insist(os.fspath(inventory.tree.source), inventory.tree.target, names, lane, None, whole=True)
+
+    def _send(
+        self,
+        inventory: Inventory,
+        names: Sequence[str],
+        bar: Bar,
+        lane: str,
+        *,
+        whole: bool = True,
+        compare: bool = False,
+    ) -> None:
+        tree = inventory.tree
+        self._insist(os.fspath(tree.source), tree.target, names, lane, bar, whole=whole, compare=compare)
+
+    def _insist(
+        self,
+        source: str,
+        target: Path,
+        names: Sequence[str],
+        lane: str,
+        bar: Bar | None,
+        *,
+        whole: bool,
+        compare: bool = False,
+        moves: bool = False,
+    ) -> None:
+        """Send, as often again as the settings allow."""
+        limit = self._settings.bandwidth_limit
+        argv = rsync.push_argv(
+            source,
+            rsync.Source(os.fspath(target), lane),
+            whole=whole,
+            compare=compare,
+            moves=moves,
+            bandwidth_kib_s=max(1, limit // len(self._session.lanes)) if limit else None,
+            compress=self._settings.network_compression,
+        )
+        for left in range(self._settings.basebackup_retry_times, -1, -1):
+            complaints = rsync.Complaints()
+            done = self._run(argv, names, partial(_take, complaints, bar))
+            if done.status == 0:
+                return
+            message = f"cannot copy to {self._session.name}: {complaints.reason(done.status)}"
+            if not left:
+                raise CommandError(message, argv=argv, status=done.status)
+            pause_s = self._settings.basebackup_retry_sleep
+            self._reporter.warning(f"{message}; trying again in {pause_s} seconds ({left} more)")
+            self._workers.pause(pause_s)
+
+    def _run(self, argv: Sequence[str], names: Sequence[str], take: Callable[[str], None]) -> runner.Completed:
+        _log.debug("running %s", argv)
+        return runner.run(
+            argv,
+            timeout_s=None,
+            env=self._environment,
+            input=b"".join(os.fsencode(name) + b"\0" for name in names),
+            check=False,
+            on_line=take,
+            on_tick=self._workers.check,
+        )
+
+
+def _take(complaints: rsync.Complaints, bar: Bar | None, line: str) -> None:
+    size = rsync.parse_copied(line)
+    if size is None:
+        complaints.take(line)
+    elif bar is not None:
+        bar.advance(size)

@@ -1,0 +1,208 @@
+"""The host a remote restore writes to: what there is, and the few things that are done there by its own programs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.errors import CommandError, Permanent, Refused
+from barman.restore.destination import Seen, judge_space
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from barman.host.session import Session
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_FACTS = 6
+_FACTS_PER_PLACE = 7
+# POSIX: df -P. Names of file systems and mount points may hold anything.
+_DF = re.compile(r".*?\s+\d+\s+-?\d+\s+(-?\d+)\s+\S+\s+(/.*)", re.DOTALL)
+
+_LOOK = """
+export LC_ALL=C
+found=
+for program in gzip bzip2 xz lz4 zstd; do
+    command -v $program >/dev/null 2>&1 && found="$found $program"
+done
+syncs=
+command -v sync >/dev/null 2>&1 && syncs=all
+sync --help 2>&1 | grep -q -- --file-system && syncs=one
+printf '%s\\0' "$(id -u)" "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" \
+    "$(rsync --version 2>/dev/null | head -n 1)" "$(tar --version 2>/dev/null | head -n 1)" "$found" "$syncs"
+for place do
+    existing=$place
+    while [ ! -e "$existing" ] && [ ! -L "$existing" ]; do existing=$(dirname "$existing"); done
+    kind=other real=$existing names= problem=
+    if [ -d "$existing" ]; then
+        kind=directory
+        real=$(cd -P "$existing" 2>/dev/null && pwd -P) || real=$existing
+    fi
+    [ -w "$existing" ] && [ -x "$existing" ] || problem='Permission denied'
+    [ "$existing" = "$place" ] && [ $kind = directory ] && names=$(ls -A "$existing" 2>/dev/null | head -n 100)
+    rest=${place#"$existing"}
+    [ "$real" = / ] && [ -n "$rest" ] && real=
+    printf '%s\\0' "$existing" "$kind" "$real$rest" "$names" "$problem" \
+        "$(df -Pk "$existing" 2>/dev/null | tail -n 1)" "$(ls -ldn "$existing" 2>/dev/null)"
+done
+"""
+
+_MAKE = """
+set -e
+umask 077
+while [ $# -gt 1 ]; do
+    mkdir -p "$2"
+    chmod "$1" "$2"
+    shift 2
+done
+"""
+
+_LINK = """
+set -e
+cd "$1"
+mkdir -p -m 700 pg_tblspc
+shift
+while [ $# -gt 1 ]; do
+    rm -f "pg_tblspc/$1"
+    ln -s "$2" "pg_tblspc/$1"
+    shift 2
+done
+"""
+
+# $1: how to sync; $2: whom it is to belong to, or nothing; $3: the manifest's name; $4: the destination; then the rest.
+_FINISH = f"""
+set -e
+how=$1 owner=$2 manifest=$3 data=$4
+shift 3
+settle() {{
+    case $how in
+        one) sync -f "$@" ;;
+        all) sync ;;
+    esac
+}}
+[ -f "$data/{HELD_BACK}" ] || {{ echo "the backup has no {CONTROL_FILE}" >&2; exit 1; }}
+[ ! -f "$data/{MANIFEST}" ] || mv -f "$data/{MANIFEST}" "$data/$manifest"
+[ -z "$owner" ] || chown -R -h "$owner" "$@"
+settle "$@"
+mv -f "$data/{HELD_BACK}" "$data/{CONTROL_FILE}"
+rm -f "$data/{INCOMPLETE}"
+settle "$data"
+"""
+
+
+class RemoteFacts(NamedTuple):
+    """What the other host has.
+
+    user_id: of whom we are there. rsync: its version, None if there is none. has_gnu_tar: tar that can rename and leave
+    out. programs: of those that decompress. syncs: "one" file system at a time, "all", or "" if there is no sync.
+    seen, free_bytes, owners: of each place asked for; owners: uid and gid of the nearest thing that is there.
+    """
+
+    user_id: int
+    is_this_host: bool
+    rsync: str | None
+    has_gnu_tar: bool
+    programs: frozenset[str]
+    syncs: str
+    seen: tuple[Seen, ...]
+    free_bytes: tuple[int | None, ...]
+    mounts: tuple[str, ...]
+    owners: tuple[tuple[int, int] | None, ...]
+
+
+def look_there(session: Session, places: Sequence[Path]) -> RemoteFacts:
+    """Return what there is on the other host; CommandError if it does not answer as a POSIX system does."""
+    fields = session.script(_LOOK, *places).stdout.split("\0")[:-1]
+    if len(fields) != _FACTS + _FACTS_PER_PLACE * len(places):
+        raise CommandError(f"{session.name} does not answer as expected: {' '.join(fields)[:200]!r}")
+    user_id, boot_id, rsync, tar, programs, syncs = fields[:_FACTS]
+    seen, free, mounts, owners = [], [], [], []
+    for number in range(_FACTS, len(fields), _FACTS_PER_PLACE):
+        existing, kind, real, names, problem, df, listed = fields[number : number + _FACTS_PER_PLACE]
+        match = _DF.fullmatch(df)
+        free.append(int(match[1]) * 1024 if match else None)
+        mounts.append(match[2] if match else "/")
+        owners.append(_owner(listed))
+        is_mount = match is not None and match[2] == real
+        reason = "Read-only file system" if problem and user_id == "0" else problem
+        seen.append(
+            Seen(real, existing, kind == "directory", tuple(names.splitlines()), reason or None, is_mount=is_mount)
+        )
+    return RemoteFacts(
+        user_id=int(user_id),
+        is_this_host=bool(boot_id) and boot_id == _own_boot_id(),
+        rsync=rsync or None,
+        has_gnu_tar="GNU tar" in tar,
+        programs=frozenset(programs.split()),
+        syncs=syncs,
+        seen=tuple(seen),
+        free_bytes=tuple(free),
+        mounts=tuple(mounts),
+        owners=tuple(owners),
+    )
+
+
+def require_rsync(facts: RemoteFacts, host: str) -> None:
+    """Refuse a host without rsync."""
+    if facts.rsync is None:
+        raise Refused(f"there is no rsync on {host}", hint="Install it there.")
+
+
+def require_room_there(facts: RemoteFacts, needed: Iterable[tuple[int, int]], host: str) -> None:
+    """Refuse if there is too little room; needed: the number of a place among those asked for, and bytes."""
+    totals: dict[str, int] = {}
+    free: dict[str, int] = {}
+    for number, size in needed:
+        available = facts.free_bytes[number]
+        if available is not None:
+            mount = facts.mounts[number]
+            totals[mount] = totals.get(mount, 0) + size
+            free[mount] = available
+    for mount, size in totals.items():
+        judge_space(f"{mount} on {host}", size, free[mount])
+
+
+def make_places_there(session: Session, modes: Mapping[Path, int]) -> None:
+    """Make directories with these permission bits, in this order; those that are there get them too."""
+    words = [word for path, mode in modes.items() for word in (f"{mode:o}", os.fspath(path))]
+    _demand(session, _MAKE, *words)
+
+
+def link_tablespaces_there(session: Session, destination: Path, locations: Mapping[int, Path]) -> None:
+    """Make the links from pg_tblspc to the places of tablespaces, by OID."""
+    words = [word for oid, path in locations.items() for word in (str(oid), os.fspath(path))]
+    _demand(session, _LINK, destination, *words)
+
+
+def finish_there(
+    session: Session, places: Sequence[Path], *, manifest: str, syncs: str, owner: tuple[int, int] | None
+) -> None:
+    """Make everything durable as far as that host can, and then give the control file its name.
+
+    places: the destination first. manifest: what the backup's manifest is to be called. syncs: as in RemoteFacts.
+    owner: uid and gid everything is to belong to; None: as is.
+    """
+    whose = "" if owner is None else f"{owner[0]}:{owner[1]}"
+    _demand(session, _FINISH, syncs, whose, manifest, *places, timeout_s=None)
+
+
+def _demand(session: Session, script: str, *words: str | os.PathLike[str], timeout_s: float | None = 60.0) -> None:
+    done = session.script(script, *words, timeout_s=timeout_s, check=False)
+    if done.status != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.status}"])[-1]
+        raise Permanent(f"the restore to {session.name} failed: {reason}")
+
+
+def _owner(listed: str) -> tuple[int, int] | None:
+    words = listed.split(None, 4)
+    return (int(words[2]), int(words[3])) if len(words) > 3 and words[2].isdigit() and words[3].isdigit() else None
+
+
+def _own_boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,77 @@
+"""Carrying out the plan of a restore on this host."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from barman.catalog.record import render_record
+from barman.host.files import fsync_directory, fsync_tree, unlink_durably, write_durably
+from barman.progress import NoBar
+from barman.restore.configure import configure
+from barman.restore.exclusions import INCOMPLETE, RECORD_COPY
+from barman.restore.fetch import release_control_file
+from barman.restore.place_data import DataPlacer
+from barman.restore.write_wal import WalWriter, wal_workers
+
+if TYPE_CHECKING:
+    from barman.config.settings import ServerSettings
+    from barman.progress import Reporter
+    from barman.restore.prepare import Prepared
+    from barman.restore.settings_plan import SettingsPlan
+    from barman.server import Server
+
+_FSYNC_WORKERS = 8
+
+
+class LocalWriter:
+    """Writes one restore to directories of this host."""
+
+    def __init__(self, server: Server, prepared: Prepared, settings: ServerSettings, reporter: Reporter) -> None:
+        """settings: those of the server with what the request overrides."""
+        self._server = server
+        self._prepared = prepared
+        self._plan = prepared.plan
+        self._settings = settings
+        self._reporter = reporter
+        self._placer = DataPlacer(server, prepared, settings, reporter)
+
+    def require_possible(self) -> None:
+        """Refuse what is known to fail, before anything is written."""
+        self._placer.require_possible()
+
+    def place(self) -> None:
+        """Write the base backup."""
+        self._placer.place()
+        record = self._plan.record
+        write_durably(self._plan.destination / RECORD_COPY, render_record(record).encode(), mode=0o600)
+
+    def write_wal(self) -> None:
+        """Write the WAL, if it is to be copied."""
+        plan, server = self._plan, self._server
+        if plan.wal_directory is None:
+            return
+        with self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar:
+            # Its pace is measured in bytes, its bar in segments.
+            flow = self._placer.flow(NoBar())
+            archive, streaming = server.wal_archive, server.paths.streaming
+            writer = WalWriter(plan, plan.wal_directory, archive, streaming, self._reporter, flow)
+            workers = wal_workers(self._settings.parallel_jobs)
+            writer.write(self._prepared.histories, plan.wal.copies(), workers=workers, bar=bar)
+
+    def configure(self) -> SettingsPlan:
+        """Write the configuration."""
+        return configure(self._plan, self._plan.destination)
+
+    def finish(self) -> None:
+        """Make everything durable, and then give the control file its name."""
+        plan = self._plan
+        roots = [plan.destination, *(placement.location for placement in plan.placements)]
+        if plan.wal_directory is not None and not plan.is_wal_inside:
+            roots.append(plan.wal_directory)
+        with self._reporter.bar("Writing to stable storage", total=None, unit="bytes") as bar:
+            for root in roots:
+                fsync_tree(root, workers=_FSYNC_WORKERS, on_file=bar.advance)
+        release_control_file(plan.destination)
+        fsync_directory(os.fspath(plan.destination / "global"))
+        unlink_durably(plan.destination / INCOMPLETE)

@@ -1,0 +1,277 @@
+"""Carrying out the plan of a restore on another host, over ssh and rsync."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from barman.catalog.record import render_record
+from barman.host.files import remove_tree, write_durably
+from barman.host.transfer import Flow
+from barman.progress import NoBar
+from barman.restore.combine import find_combiner, staging_directory
+from barman.restore.configure import configure
+from barman.restore.destination import judge_places, wanted_places
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
+from barman.restore.inventory import Tree, take_inventory, whole_tree
+from barman.restore.place_data import DataPlacer, staging_path
+from barman.restore.plan import Method, RestorePlan
+from barman.restore.push import Pusher
+from barman.restore.push_tar import TarPusher
+from barman.restore.remote_host import (
+    finish_there,
+    link_tablespaces_there,
+    look_there,
+    make_places_there,
+    require_rsync,
+)
+from barman.restore.write_wal import WalWriter, wal_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from barman.config.settings import ServerSettings
+    from barman.host.session import Session
+    from barman.progress import Bar, Reporter
+    from barman.restore.inventory import Inventory
+    from barman.restore.prepare import Prepared
+    from barman.restore.settings_plan import SettingsPlan
+    from barman.restore.wal_plan import WalCopy
+    from barman.server import Server
+
+# What may hold settings, and the catalogue of subscriptions; not the data.
+_CONFIGURATION = (
+    "--max-size=4m",
+    "--include=/global/",
+    "--include=/global/6100",
+    "--exclude=/global/*",
+    "--exclude=/base/",
+    "--exclude=/pg_*/",
+    "--exclude=/log/",
+    "--exclude=/barman_wal/",
+    "--exclude=/backup_manifest*",
+)
+# WAL on its way: decoded here, while what was decoded before is sent.
+_WAL_BATCH_BYTES = 256 << 20
+
+
+class RemoteWriter:
+    """Writes one restore to directories of another host."""
+
+    def __init__(
+        self, server: Server, prepared: Prepared, settings: ServerSettings, session: Session, reporter: Reporter
+    ) -> None:
+        """settings: those of the server with what the request overrides."""
+        self._server = server
+        self._prepared = prepared
+        self._plan = prepared.plan
+        self._settings = settings
+        self._session = session
+        self._reporter = reporter
+        self._pusher = Pusher(session, settings, server.environment(), reporter)
+        self._wanted = wanted_places(self._plan)
+        self._facts = look_there(session, [place.path for place in self._wanted])
+
+    def require_possible(self) -> None:
+        """Refuse what is known to fail, before anything is written: places, room, programs."""
+        facts = self._facts
+        require_rsync(facts, self._session.name)
+        own = {os.path.realpath(path) for path in self._server.paths.directories} if facts.is_this_host else set()
+        judge_places(self._wanted, facts.seen, own=own)
+        if self._plan.method is Method.COMBINE:
+            find_combiner(self._plan.record, self._settings.path_prefix)
+
+    def place(self) -> None:
+        """Send the base backup."""
+        plan = self._plan
+        source = self._server.paths.data_dir(plan.record.backup_id)
+        make_places_there(self._session, self._modes(source))
+        self._session.write_file(plan.destination / INCOMPLETE, b"")
+        if plan.method is Method.COPY:
+            self._push(self._trees(source))
+            self._session.write_file(plan.destination / HELD_BACK, (source / CONTROL_FILE).read_bytes())
+        elif plan.method is Method.EXTRACT and self._can_unpack_there:
+            self._unpack_there(source)
+        else:
+            self._push_staged()
+        if plan.placements:
+            locations = {placement.oid: placement.location for placement in plan.placements}
+            link_tablespaces_there(self._session, plan.destination, locations)
+
+    def write_wal(self) -> None:
+        """Send the WAL, if it is to be copied: decoded here in batches, the next while the last is on its way."""
+        plan = self._plan
+        if plan.wal_directory is None:
+            return
+        histories = tuple(self._prepared.histories)
+        with (
+            self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar,
+            self._scratch() as scratch,
+            ThreadPoolExecutor(max_workers=1) as sender,
+        ):
+            sending: Future[None] | None = None
+            for number, batch in enumerate(_batches(plan.wal.copies(), plan.wal.segment_size)):
+                directory = scratch / str(number)
+                self._decode_wal(directory, histories if number == 0 else (), batch, bar)
+                if sending is not None:
+                    sending.result()
+                sending = sender.submit(self._send_wal, directory, plan.wal_directory)
+            if sending is not None:
+                sending.result()
+
+    def configure(self) -> SettingsPlan:
+        """Bring the configuration here, change it, and send back what changed."""
+        plan = self._plan
+        with self._scratch() as scratch:
+            self._pusher.pull(plan.destination, scratch, _CONFIGURATION)
+            before = _inodes(scratch)
+            found = configure(plan, scratch)
+            write_durably(scratch / RECORD_COPY, render_record(plan.record).encode(), mode=0o600)
+            changed = [name for name, inode in _inodes(scratch).items() if before.get(name) != inode]
+            self._pusher.push_names(scratch, plan.destination, changed, NoBar())
+        return found
+
+    def finish(self) -> None:
+        """Make everything durable, and then give the control file its name."""
+        plan, facts = self._plan, self._facts
+        if not facts.syncs:
+            self._reporter.warning(f"there is no sync on {self._session.name}: not all may be on stable storage yet")
+        finish_there(
+            self._session,
+            [place.path for place in self._wanted],
+            manifest=f"{MANIFEST}.{plan.record.backup_id}",
+            syncs=facts.syncs,
+            owner=self._owner(),
+        )
+
+    @property
+    def _can_unpack_there(self) -> bool:
+        return self._facts.has_gnu_tar and not any(placement.was_in_place for placement in self._plan.placements)
+
+    def _modes(self, source: Path) -> dict[Path, int]:
+        """Return the directories to make there, with their permission bits."""
+        # PostgreSQL knows two modes: 0700, and 0750 where the group may read.
+        modes = {place.path: 0o700 for place in self._wanted}
+        modes[self._plan.destination] |= stat.S_IMODE(source.stat().st_mode) & 0o050
+        if self._plan.wal_directory is not None:
+            modes[self._plan.wal_directory] = 0o700
+        return modes
+
+    def _trees(self, source: Path) -> list[Tree]:
+        """Return what is sent of a plain backup."""
+        plan = self._plan
+        trees = [_data_tree(source, plan)]
+        for placement in plan.placements:
+            origin = source / "pg_tblspc" / str(placement.oid)
+            if not placement.was_in_place:
+                origin = self._server.paths.tablespace_dir(plan.record.backup_id, placement.oid)
+            trees.append(whole_tree(origin, placement.location))
+        return trees
+
+    def _push(self, trees: Sequence[Tree]) -> None:
+        inventories = [take_inventory(tree) for tree in trees]
+        emptied = {inventory.tree.target / name: 0o700 for inventory in inventories for name in inventory.emptied}
+        if emptied:
+            make_places_there(self._session, emptied)
+        total = sum(inventory.bytes for inventory in inventories)
+        with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
+            self._send(inventories, bar)
+
+    def _send(self, inventories: Sequence[Inventory], bar: Bar) -> None:
+        self._pusher.push(inventories, bar)
+
+    def _unpack_there(self, source: Path) -> None:
+        plan = self._plan
+        tarballs = self._prepared.files[plan.record.backup_id].tarballs
+        total = sum((source / tarball.name).stat().st_size for tarball in tarballs)
+        with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
+            flow = self._flow(bar)
+            pusher = TarPusher(self._session, self._facts, self._pusher.workers, flow)
+            pusher.push(source, tarballs, plan.destination, plan.placements)
+        if (source / MANIFEST).exists():
+            self._pusher.push_names(source, plan.destination, [MANIFEST], NoBar())
+
+    def _push_staged(self) -> None:
+        """Lay the backup out here first, then send it."""
+        plan = self._plan
+        with staging_directory(staging_path(self._settings), plan.record.backup_id) as staging:
+            places = [place._replace(location=staging / str(place.oid)) for place in plan.placements]
+            staged = replace(plan, destination=staging / "data", placements=tuple(places))
+            placer = DataPlacer(
+                self._server, replace(self._prepared, plan=staged), self._settings, self._reporter, is_final=False
+            )
+            placer.place()
+            trees = [_data_tree(staged.destination, plan)]
+            trees += [
+                whole_tree(here.location, there.location) for here, there in zip(places, plan.placements, strict=True)
+            ]
+            self._push(trees)
+
+    def _decode_wal(self, directory: Path, histories: Sequence[int], batch: Sequence[WalCopy], bar: Bar) -> None:
+        archive, streaming = self._server.wal_archive, self._server.paths.streaming
+        writer = WalWriter(self._plan, directory, archive, streaming, self._reporter, self._flow(NoBar(), paced=False))
+        writer.write(histories, batch, workers=wal_workers(self._settings.parallel_jobs), bar=bar)
+
+    def _send_wal(self, directory: Path, target: Path) -> None:
+        names = [os.path.relpath(path, directory) for path in directory.rglob("*")]
+        self._pusher.push_names(directory, target, sorted(names), NoBar())
+        remove_tree(directory)
+
+    def _flow(self, bar: Bar, *, paced: bool = True) -> Flow:
+        settings = self._settings
+        return Flow(
+            bar,
+            bandwidth_kib_s=settings.bandwidth_limit if paced else None,
+            retry_times=settings.basebackup_retry_times,
+            retry_sleep_s=settings.basebackup_retry_sleep,
+        )
+
+    def _owner(self) -> tuple[int, int] | None:
+        """Return whom the cluster is to belong to, where we are root: PostgreSQL does not run as root."""
+        owner = self._facts.owners[0]
+        if self._facts.user_id != 0:
+            return None
+        if owner is None or owner[0] == 0:
+            self._reporter.warning(
+                f"{self._plan.destination} on {self._session.name} belongs to root: give it to the user of PostgreSQL"
+            )
+            return None
+        return owner
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="barman-restore-") as directory:
+            yield Path(directory)
+
+
+def _data_tree(source: Path, plan: RestorePlan) -> Tree:
+    """Return what is sent of a data directory: without what has no place there, and what is behind links."""
+    elsewhere = {f"pg_tblspc/{placement.oid}" for placement in plan.placements}
+
+    def leaves_out(name: str) -> bool:
+        return is_excluded(name) or name in elsewhere or name == CONTROL_FILE
+
+    return Tree(source, plan.destination, leaves_out)
+
+
+def _batches(copies: Iterator[WalCopy], segment_size: int) -> Iterator[list[WalCopy]]:
+    """Yield all copies in batches that need little room; one at least, for the history files."""
+    count = max(1, _WAL_BATCH_BYTES // segment_size)
+    batch = list(islice(copies, count))
+    while True:
+        yield batch
+        batch = list(islice(copies, count))
+        if not batch:
+            return
+
+
+def _inodes(root: Path) -> dict[str, int]:
+    return {os.path.relpath(path, root): path.lstat().st_ino for path in root.rglob("*") if not path.is_dir()}
