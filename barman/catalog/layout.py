@@ -33,6 +33,16 @@ class ServerPaths:
         return self.root / "identity.json"
 
     @property
+    def primary_info(self) -> Path:
+        """Passive node: what the primary said last."""
+        return self.root / "primary.info"
+
+    @property
+    def sync_wals_info(self) -> Path:
+        """Passive node: up to where the ledger of the primary has been copied."""
+        return self.wals / "sync-wals.info"
+
+    @property
     def directories(self) -> tuple[Path, ...]:
         """Every directory a working server needs, parents first."""
         return (

@@ -193,6 +193,11 @@ class XlogDb:
         with self.writing() as writer:
             return writer.rebuild()
 
+    def sort(self) -> None:
+        """Bring the lines into name order, each name once, atomically; for readers that rely on it, as Barman 3.19."""
+        with self.writing() as writer:
+            writer.sort()
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[LedgerWriter]:
         """Hold the lock, so that files and lines can be changed together."""
@@ -260,6 +265,22 @@ class LedgerWriter:
                     new.writelines(b"\t".join(row) + b"\n" for row in kept)
                 else:
                     new.write(chunk)
+
+    def sort(self) -> None:
+        """Bring the lines into name order, each name once; nothing is written if they are."""
+        if not self._path.exists():
+            return
+        rows: dict[bytes, Row] = {}
+        is_sorted = True
+        high = b""
+        with _cannot("read", self._path), open(self._path, "rb", buffering=0) as file:
+            for chunk in _Reading(file).chunks():
+                for row in parse_chunk(chunk).rows():
+                    is_sorted = is_sorted and row[0] > high
+                    high = row[0]
+                    rows[high] = row
+        if not is_sorted:
+            self._write_all({name.decode(): parse_row(row) for name, row in rows.items()})
 
     def rebuild(self) -> Sequence[WalEntry]:
         """Replace the ledger by what the archive really holds, atomically, and return it in name order.

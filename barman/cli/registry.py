@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("sync-wals", "Copy WAL files from the primary of a passive node"),
     Command("terminate-process", "Stop something barman is doing for a server"),
     Command("verify-backup", "Compare a backup with its manifest", ("verify",)),
+    Command("verify-wal", "Verify the WAL archive: files, the list of them, holes, and what is in them"),
 )
 
 

@@ -38,17 +38,19 @@ class Starter(NamedTuple):
 def run_tick(servers: Sequence[Server], starter: Starter, reporter: Reporter, now: datetime) -> None:
     """Look after the servers, in the order given; trouble with one is reported, and the next is taken.
 
-    Children first, for all of them: a long deletion on one server must not keep WAL of the others waiting. A server
-    whose cron lock is held is left to whoever holds it.
+    Children first, for all of them: a long deletion on one server must not keep WAL of the others waiting; and passive
+    servers last, because a primary may take its time to answer. A server whose cron lock is held is left to whoever
+    holds it.
     """
     looked_after = []
-    for server in servers:
+    for server in sorted(servers, key=lambda server: server.config.is_passive):
         with _contained(server, reporter), server.locks.cron():
-            for child in _find_children(server, reporter):
+            # Retention goes on when the primary cannot be reached.
+            looked_after.append(server)
+            for child in _find_children(server, reporter, now):
                 reporter.info(child.message)
                 pid = starter.spawn((*starter.prefix, *child.words))
                 _log.debug("server %s: %s is process %s", server.name, child.words[0], pid)
-            looked_after.append(server)
     for server in looked_after:
         with _contained(server, reporter), server.locks.cron():
             _enforce_retention(server, reporter, now)
@@ -70,14 +72,16 @@ def _contained(server: Server, reporter: Reporter) -> Iterator[None]:
         reporter.error(f"server {server.name}: internal error: {type(error).__name__}: {error}")
 
 
-def _find_children(server: Server, reporter: Reporter) -> Iterator[Child]:
+def _find_children(server: Server, reporter: Reporter, now: datetime) -> Iterator[Child]:
     name = server.name
 
     def is_archived(wal: str) -> bool:
         return (server.paths.wals / archive_key(wal)).exists()
 
     if server.config.is_passive:
-        reporter.error(f"server {name}: nothing is copied from its primary, passive nodes are not supported yet")
+        from barman.cron.passive import find_sync_children
+
+        yield from find_sync_children(server, reporter, now)
     else:
         waiting = needs_archiving(
             server.settings, _entries(server.paths.incoming), _entries(server.paths.streaming), is_archived

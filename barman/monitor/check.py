@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from barman.catalog.record import Status
 from barman.errors import BarmanError, LockBusy
 from barman.host import clock
-from barman.monitor import check_items, check_postgres, check_source
+from barman.monitor import check_items, check_postgres, check_primary, check_source
 from barman.monitor.check_facts import CheckFacts, LocalFacts, RemoteFacts, ToolFacts
 from barman.monitor.check_items import CheckItem
 from barman.monitor.local import gather_local
+from barman.monitor.primary import probe_primary
 from barman.monitor.probes import probe_remote, probe_tools
 from barman.monitor.source import probe_source
 from barman.monitor.together import ask_together
@@ -95,6 +96,8 @@ def _gather(server: Server, limit: float | None) -> tuple[CheckFacts, bool]:
     config = server.config
     if config.is_active and not config.is_passive and check_source.copies_files(server.settings):
         facts = replace(facts, source=probe_source(server, _pgdata(facts), _left(limit, started)))
+    if config.is_active and config.is_passive and not config.is_disabled:
+        facts = replace(facts, primary=probe_primary(server, now, _left(limit, started)))
     is_complete = answers.keys() == questions.keys() and (limit is None or clock.monotonic() - started < limit)
     if facts.local is None or facts.local.has_archived_wal or not is_complete:
         return facts, is_complete
@@ -133,6 +136,8 @@ def _judge(server: Server, facts: CheckFacts) -> Iterator[CheckItem]:
         yield from check_items.judge_catalogue(server.config, local, facts.now)
     if facts.source is not None:
         yield from check_source.judge_source(settings, facts.source, _server_facts(remote))
+    if facts.primary is not None:
+        yield from check_primary.judge_primary(facts.primary, facts.now)
     if tools is not None:
         yield from check_postgres.judge_backup_tools(settings, tools, _server_facts(remote))
     yield from check_items.judge_configuration(server.config)

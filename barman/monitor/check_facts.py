@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.record import BackupRecord
     from barman.postgres.facts import ArchiverStats, ServerFacts, Slot, SystemIdentity
+    from barman.sync.lag import Lag
     from barman.wal.gaps import Finding
 
 
@@ -99,11 +100,23 @@ class SourceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PrimaryFacts:
+    """The primary of a passive server. lag: how far we are behind it; lag_error: why that is not known.
+
+    ssh_error: why it cannot be reached.
+    """
+
+    lag: Lag | None = None
+    lag_error: str | None = None
+    ssh_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckFacts:
     """Everything the verdicts need. A part is None when the time was over before it was known.
 
     wal_arrival: why no WAL is in the archive, or could be brought there; None when some is. source: None also when
-    backups do not copy files.
+    backups do not copy files. primary: None also when the server is not passive.
     """
 
     now: datetime
@@ -112,3 +125,4 @@ class CheckFacts:
     tools: ToolFacts | None = None
     wal_arrival: str | None = None
     source: SourceFacts | None = None
+    primary: PrimaryFacts | None = None

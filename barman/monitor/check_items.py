@@ -91,9 +91,6 @@ def judge_configuration(config: ServerConfig) -> Iterator[CheckItem]:
     if method in _METHODS_TO_COME and not config.is_passive:
         hint = f"no backup is taken, backup_method = {method} is not supported yet"
         yield CheckItem("backup method", ok=False, hint=hint)
-    if config.is_passive:
-        hint = "nothing is copied from its primary, passive nodes are not supported yet"
-        yield CheckItem("synchronisation", ok=False, hint=hint)
     bad_values = [problem for problem in config.problems if problem.bad_value]
     if config.errors or bad_values:
         # What a mistyped threshold costs is a wrong threshold; it must be seen, but no backup less for it.

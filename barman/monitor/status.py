@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.errors import BarmanError, ConfigError
 from barman.host import clock
 from barman.human import ctime, pretty_size
+from barman.monitor.check_primary import lag_lines
 from barman.monitor.probes import probe_remote
 from barman.retention.policy import counted_redundancy, parse_policy
+from barman.sync.watch import look_at_lag
 from barman.wal.continuity import find_costly_gaps, view_wal
 from barman.wal.gaps import describe_gaps
 
@@ -34,7 +36,19 @@ def server_status(server: Server) -> list[StatusItem]:
     """The status of one server, reachable or not, within its check_timeout."""
     remote = probe_remote(server, server.settings.check_timeout or None, with_size=True)
     records = server.backups.load()
-    return [*status_items(server.config, remote.postgres, records.values(), _wal_continuity(server, records))]
+    items = [*status_items(server.config, remote.postgres, records.values(), _wal_continuity(server, records))]
+    return [*items, *_synchronisation(server)]
+
+
+def _synchronisation(server: Server) -> Iterator[StatusItem]:
+    """How far a passive server is behind."""
+    if not server.config.is_passive:
+        return
+    now = clock.now()
+    try:
+        yield from (StatusItem(*line) for line in lag_lines(look_at_lag(server, now), now))
+    except (BarmanError, OSError) as error:
+        yield StatusItem("synchronisation", "Synchronisation", f"unknown ({error})")
 
 
 def status_items(

@@ -14,6 +14,7 @@ FLOORS = (
     {"cli", "client"},
     {"cron"},
     {"backup", "restore", "monitor", "exchange", "manifest"},
+    {"sync"},
     {"retention"},
     {"wal"},
     {"server"},

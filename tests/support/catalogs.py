@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from barman.storage.local import LocalStorage
 from tests.support.users import give
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -123,12 +124,15 @@ class HandMade:
             directory / "16386" / "PG_15" / "5" / "16387": one.encode() * 3,
         }
 
-    def add_wal(self, names: Iterable[str]) -> None:
-        """Archive files that hold their own name, with their lines."""
+    def add_wal(self, names: Iterable[str], content: Callable[[str], bytes] = str.encode) -> None:
+        """Archive files that hold their own name, or another content, with their lines."""
         listed = []
         for number, name in enumerate(names):
-            _write(self.paths.wals / archive_key(name), name.encode())
-            listed.append(f"{name}\t{len(name)}\t{1795239296.5 + 10 * number}\tNone\tNone\n")
+            written, mtime = content(name), 1795239296.5 + 10 * number
+            path = self.paths.wals / archive_key(name)
+            _write(path, written)
+            os.utime(path, (mtime, mtime))
+            listed.append(f"{name}\t{len(written)}\t{mtime}\tNone\tNone\n")
         with self.paths.xlogdb.open("a") as file:
             file.write("".join(listed))
         give(self.paths.xlogdb)

@@ -40,8 +40,8 @@ def is_ssh_possible() -> bool:
 class Sshd:
     """A running sshd. Its processes and those it starts are ended with the directory's."""
 
-    def __init__(self, directory: Path) -> None:
-        """directory: a new one, in the scratch directory of the test."""
+    def __init__(self, directory: Path, **variables: object) -> None:
+        """directory: a new one, in the scratch directory of the test. variables: of the environment of every login."""
         assert _SSHD is not None
         directory.mkdir()
         give(directory)
@@ -52,7 +52,9 @@ class Sshd:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         configuration = directory / "sshd_config"
-        configuration.write_text(_CONFIGURATION.format(port=self.port, directory=directory))
+        text = _CONFIGURATION.format(port=self.port, directory=directory)
+        settings = " ".join(f'{name}="{value}"' for name, value in variables.items())
+        configuration.write_text(text + (f"SetEnv {settings}\n" if settings else ""))
         give(configuration)
         _allow_login()
         self._process: subprocess.Popen[bytes] | None = None

@@ -30,12 +30,19 @@ def segment(
 
     filling: other numbers give other bytes. claimed_size: the segment size in the header, if it is not size.
     """
-    address = segment_start(name, size)
-    header = struct.pack(
-        "<HHIQI4xQII", 0xD110, 2, timeline_of(name), address, 0, int(system_id), claimed_size or size, 8192
-    )
+    header = page_header(name, system_id=system_id, size=size, claimed_size=claimed_size)
     body = random.Random(f"{name} {filling}").randbytes(size // 2 - len(header))
     return header + body + bytes(size // 2)
+
+
+def page_header(
+    name: str, *, system_id: str = SYSTEM_ID, size: int = 16 * MIB, claimed_size: int | None = None
+) -> bytes:
+    """The header of the first page of segment name."""
+    address = segment_start(name, size)
+    return struct.pack(
+        "<HHIQI4xQII", 0xD110, 2, timeline_of(name), address, 0, int(system_id), claimed_size or size, 8192
+    )
 
 
 def write_segments(directory: Path, numbers: range, **options: object) -> list[str]:

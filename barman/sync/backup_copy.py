@@ -1,0 +1,221 @@
+"""Copying one backup from the primary: its files, the WAL it needs, its keep mark, and only then its record as DONE.
+
+Whoever is interrupted goes on where he was: every file is written beside and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from barman.catalog.identity import write_identity
+from barman.catalog.record import BackupId, BackupRecord, Status
+from barman.errors import BarmanError, CatalogError, LockBusy, Refused, StorageError
+from barman.host.files import fsync_tree, make_directories
+from barman.postgres.versions import major_version
+from barman.retention.delete import delete_backups
+from barman.sync.plan import COPY_FAILED, judge_backup, plan_sync
+from barman.sync.primary import open_primary
+from barman.sync.state import gather_local, read_primary_info
+from barman.sync.transfer import Transfer
+from barman.sync.tree_copy import TreeCopy
+from barman.sync.wal_copy import Wanted, bring_wal, missing_wal, never_asked
+from barman.wal.needs import Outcome, check_required, required_segments
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from barman.progress import Reporter
+    from barman.server import Server
+    from barman.sync.document import PrimaryState
+    from barman.sync.plan import LocalState
+
+_log = logging.getLogger(__name__)
+
+# Flushing waits for the medium, not for the processor.
+_SYNCING = 8
+_POLL_S = 0.5
+
+
+def sync_backup(server: Server, backup_id: BackupId, reporter: Reporter, now: datetime) -> None:
+    """Copy a backup that the primary had when it was last asked; one that is here is verified.
+
+    What was left of a copy of a backup that the primary has no longer, or that is obsolete here, is removed. Raises
+    Refused if there is nothing to copy from or onto, LockBusy if somebody is at it, or what went wrong: the record then
+    says FAILED, and cron tries again.
+    """
+    state, local = _known(server)
+    plan = plan_sync(state, None, local, now)
+    purge = next((purge for purge in plan.purges if purge.backup_id == backup_id), None)
+    if purge is not None:
+        _purge(server, backup_id, purge.reason, reporter)
+        return
+    if backup_id in plan.skipped:
+        reporter.info(f"backup {backup_id} of server {server.name} is not copied: it is {plan.skipped[backup_id]}")
+        return
+    _copy(server, state, backup_id, judge_backup(state, local, backup_id), reporter)
+
+
+def sync_all_backups(server: Server, reporter: Reporter, now: datetime) -> None:
+    """Copy every backup that is wanted here and is not here, one after the other, newest first.
+
+    Trouble with one is told, and the next is taken. What the primary has is looked up anew before each, because cron
+    asks it every minute.
+    """
+    tried: set[BackupId] = set()
+    while True:
+        state, local = _known(server)
+        plan = plan_sync(state, None, local, now)
+        for purge in plan.purges:
+            if purge.backup_id not in tried:
+                tried.add(purge.backup_id)
+                _contain(server, purge.backup_id, reporter, now)
+        # What is based on one that could not be copied cannot be copied either; it says so.
+        following = next((copy for copy in plan.copies if copy.backup_id not in tried), None)
+        if following is None:
+            return
+        tried.add(following.backup_id)
+        _contain(server, following.backup_id, reporter, now)
+
+
+def _contain(server: Server, backup_id: BackupId, reporter: Reporter, now: datetime) -> None:
+    try:
+        sync_backup(server, backup_id, reporter, now)
+    except LockBusy as busy:
+        _log.info("%s", busy.message)
+    except BarmanError as error:
+        _log.info("what led to the next error", exc_info=error)
+        reporter.error(f"backup {backup_id} of server {server.name} is not copied: {error.message}")
+
+
+def _known(server: Server) -> tuple[PrimaryState, LocalState]:
+    remembered = read_primary_info(server)
+    if remembered is None:
+        raise never_asked(server)
+    return remembered.state, gather_local(server)
+
+
+def _purge(server: Server, backup_id: BackupId, reason: str, reporter: Reporter) -> None:
+    # Whoever copies it holds this, and then it is not a leftover.
+    with server.locks.sync_backup(backup_id):
+        reporter.info(f"Removing what there is of backup {backup_id} of server {server.name}: {reason}")
+        delete_backups(server, [backup_id], reporter)
+
+
+def _copy(server: Server, state: PrimaryState, backup_id: BackupId, reason: str | None, reporter: Reporter) -> None:
+    """Copy a backup, or verify one that is here (reason: None)."""
+    with server.locks.sync_backup(backup_id), server.locks.backup_id(backup_id):
+        record = replace(state.backups[backup_id], server_name=server.name, error=None)
+        # As long as the primary cannot be reached, nothing here has changed.
+        with open_primary(server, logins=max(1, server.settings.parallel_jobs)) as primary:
+            transfer = Transfer(server, primary)
+            if reason is None:
+                _repair(server, state, record, transfer, reporter)
+                return
+            _log.info("copying backup %s of server %s: %s", backup_id, server.name, reason)
+            try:
+                _prepare(server, record)
+                server.backups.save(_bring(server, state, record, transfer, reporter))
+            except OSError as error:
+                failure = StorageError(f"cannot write {error.filename}: {error.strerror}")
+                _note_failure(server, record, failure)
+                raise failure from error
+            except BarmanError as error:
+                _note_failure(server, record, error)
+                raise
+
+
+def _prepare(server: Server, record: BackupRecord) -> None:
+    """Write down that the backup is being copied, before its first file."""
+    for directory in server.paths.directories:
+        make_directories(directory)
+    server.backups.save(replace(record, status=Status.SYNCING))
+    if record.systemid and record.version:
+        write_identity(server.paths, record.systemid, major_version(record.version))
+
+
+def _note_failure(server: Server, record: BackupRecord, error: BarmanError) -> None:
+    text = f"{COPY_FAILED}{error.message}"
+    # On a full disk not even that can be written: then it stays SYNCING, which is tried again just so.
+    with contextlib.suppress(StorageError, CatalogError):
+        server.backups.save(replace(record, status=Status.FAILED, error=text))
+
+
+def _bring(
+    server: Server, state: PrimaryState, record: BackupRecord, transfer: Transfer, reporter: Reporter
+) -> BackupRecord:
+    """Have all of a backup here, durably; return its record as it is to be."""
+    backup_id = record.backup_id
+    TreeCopy(server, record, f"{state.base}/{backup_id}", transfer, reporter).copy(_neighbour(server, record))
+    with reporter.bar("Flushing to disk", total=None, unit="bytes") as bar:
+        totals = fsync_tree(server.paths.backup_dir(backup_id), workers=_SYNCING, on_file=bar.advance)
+    _bring_its_wal(server, state, record, transfer, reporter)
+    # Marks may have changed while it was copied.
+    latest = read_primary_info(server)
+    target = ((latest.state.keeps if latest else None) or {}).get(backup_id)
+    if target is not None and server.backups.keep(backup_id) is None:
+        server.backups.set_keep(backup_id, target)
+    own = totals.bytes - totals.linked_bytes
+    return replace(record, status=_status(server, record), size=totals.bytes, deduplicated_size=own)
+
+
+def _repair(server: Server, state: PrimaryState, record: BackupRecord, transfer: Transfer, reporter: Reporter) -> None:
+    """Verify a backup that is here, and fetch again what is damaged."""
+    reporter.info(f"Backup {record.backup_id} of server {server.name} is already synced; verifying it")
+    here = server.backups.get(record.backup_id)
+    if TreeCopy(server, here, f"{state.base}/{record.backup_id}", transfer, reporter).repair():
+        fsync_tree(server.paths.backup_dir(record.backup_id), workers=_SYNCING)
+    _bring_its_wal(server, state, here, transfer, reporter)
+
+
+def _neighbour(server: Server, record: BackupRecord) -> BackupRecord | None:
+    """Return the backup here whose files may serve again: the next newer one, or else the next older."""
+    others = [other for other in server.backups.load().values() if other.is_copy_done and other.type is record.type]
+    newer = [other for other in others if other.backup_id > record.backup_id]
+    older = [other for other in others if other.backup_id < record.backup_id]
+    return newer[0] if newer else older[-1] if older else None
+
+
+def _bring_its_wal(
+    server: Server, state: PrimaryState, record: BackupRecord, transfer: Transfer, reporter: Reporter
+) -> None:
+    """Fetch the WAL that a backup cannot be restored without, unless sync-wals is just doing that."""
+    lines = {entry.name: entry for entry in state.wals}
+    wanted = [Wanted(name, lines.get(name)) for name in _possible_names(record)]
+    lock = server.locks.sync_wal()
+    while not _is_complete(server, record):
+        if lock.holder() is not None:
+            time.sleep(_POLL_S)
+            continue
+        with lock:
+            missing = missing_wal(server, wanted)
+            try:
+                bring_wal(server, state, transfer, missing, reporter)
+            except Refused as error:
+                # Which of them must be there is judged by the record, not by their names.
+                _log.info("backup %s: %s", record.backup_id, error.message)
+        return
+
+
+def _is_complete(server: Server, record: BackupRecord) -> bool:
+    names = _possible_names(record)
+    missing = {one.name for one in missing_wal(server, [Wanted(name, None) for name in names])}
+    return check_required(record, set(names) - missing, None).outcome is Outcome.COMPLETE
+
+
+def _possible_names(record: BackupRecord) -> list[str]:
+    """Return what the segments a backup needs may be called: on the timeline of its begin, or of its end."""
+    begin = (record.begin_wal or "")[:8]
+    return list(dict.fromkeys(name for one in required_segments(record) for name in (f"{begin}{one[8:]}", one)))
+
+
+def _status(server: Server, record: BackupRecord) -> Status:
+    """Return the status a copied backup has here: DONE only with all its WAL."""
+    if _is_complete(server, record):
+        return Status.DONE
+    if record.status is Status.DONE:
+        _log.warning("backup %s of server %s is DONE on the primary without all its WAL", record.backup_id, server.name)
+    return Status.WAITING_FOR_WALS

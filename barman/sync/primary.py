@@ -1,0 +1,122 @@
+"""Talking to the Barman that a server is copied from, over one login."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from barman.catalog.record import BackupId
+from barman.errors import CatalogError, CommandError, ConfigError
+from barman.host.session import NOT_FOUND, open_session
+from barman.sync.document import parse_answer, parse_keep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from barman.catalog.record import KeepTarget
+    from barman.host.session import Session
+    from barman.server import Server
+    from barman.sync.document import Position, PrimaryState
+
+_log = logging.getLogger(__name__)
+
+# The answer holds a line for every WAL file, a hundred megabytes for a million.
+_ANSWER_LIMIT_S = 600.0
+# Where 3.19 and its predecessors keep the marks. A shell that greets must not be taken for one.
+_READ_KEEPS = r"""
+for file in "$1"/meta/*-keep "$2"/*/annotations/keep; do
+    [ -f "$file" ] && printf 'keep %s %s\n' "$file" "$(cat "$file")"
+done
+exit 0
+"""
+_KEEP = re.compile(r"keep .*?(\d{8}T\d{6})(?:-keep|/annotations/keep) ?(.*)")
+
+
+class Primary:
+    """A primary one is logged in to. session: for what is not asked of its Barman."""
+
+    def __init__(self, server: Server, session: Session) -> None:
+        """server: ours."""
+        self.session = session
+        self._server = server
+
+    def ask(self, position: Position | None) -> tuple[str, PrimaryState]:
+        """Have it say what it has; return the text, and what it means.
+
+        position: only the WAL behind it is of interest; None: all. What it no longer knows is asked for as a whole.
+        CommandError, naming the reason, if there is no answer; CatalogError if it makes no sense.
+        """
+        words = [position.name, *([str(position.offset)] if position.offset else [])] if position else []
+        done = self.session.run(self._argv(words), timeout_s=_ANSWER_LIMIT_S, check=False)
+        if done.status == 1 and words:
+            _log.info("server %s: the primary does not know %s any more", self._server.name, " ".join(words))
+            done = self.session.run(self._argv([]), timeout_s=_ANSWER_LIMIT_S, check=False)
+        if done.status != 0:
+            raise self._no_answer(done.status, done.stderr)
+        try:
+            return done.stdout, parse_answer(done.stdout)
+        except CatalogError as error:
+            raise CatalogError(
+                f"the answer of the primary {self.session.name} is of no use: {error.message}",
+                hint=f"See what 'barman sync-info {self._server.name}' prints there.",
+            ) from error
+
+    def keeps(self, state: PrimaryState) -> dict[BackupId, KeepTarget] | None:
+        """Return how its backups are kept for ever; None if it does not let us look.
+
+        sync-info does not tell, so its annotations are read.
+        """
+        try:
+            done = self.session.script(_READ_KEEPS, state.root, state.base)
+        except CommandError as error:
+            _log.warning("server %s: keep marks of the primary are not known: %s", self._server.name, error.message)
+            return None
+        found = {}
+        for match in filter(None, map(_KEEP.fullmatch, done.stdout.splitlines())):
+            target = parse_keep(match[2])
+            if target is not None:
+                found[BackupId(match[1])] = target
+        return found
+
+    def _argv(self, words: list[str]) -> list[str]:
+        config = ["-c", str(self._server.config_path)] if self._server.settings.forward_config_path else []
+        return ["barman", *config, "sync-info", self._server.name, *words]
+
+    def _no_answer(self, status: int, stderr: str) -> CommandError:
+        name = self.session.name
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        if status == NOT_FOUND:
+            return CommandError(
+                f"there is no barman on the primary {name}, or not in the PATH of a login without terminal",
+                status=status,
+                hint=f"Try '{self._server.settings.primary_ssh_command} barman --version'.",
+            )
+        reason = lines[-1].removeprefix("ERROR: ") if lines else f"exit status {status}"
+        return CommandError(f"barman on the primary {name} cannot answer: {reason}", status=status, stderr=stderr)
+
+
+def require_passive(server: Server) -> str:
+    """Return the command that reaches the primary; ConfigError if the server is not passive."""
+    command = server.settings.primary_ssh_command
+    if command is None:
+        raise ConfigError(f"server {server.name} is not passive: it has no primary_ssh_command")
+    return command
+
+
+@contextlib.contextmanager
+def open_primary(server: Server, *, logins: int = 1) -> Iterator[Primary]:
+    """Log in to the primary of a passive server. logins: how many transfers there will be at a time.
+
+    ConfigError if it has none, CommandError if it cannot be reached.
+    """
+    settings = server.settings
+    with open_session(
+        require_passive(server),
+        env=server.environment(),
+        logins=logins,
+        batch=max(settings.parallel_jobs_start_batch_size, 1),
+        period_s=settings.parallel_jobs_start_batch_period,
+    ) as session:
+        yield Primary(server, session)

@@ -1,0 +1,102 @@
+"""What a passive node remembers about its primary, on disk, and what it has itself."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from barman.catalog.identity import read_identity
+from barman.errors import CatalogError, ConfigError
+from barman.host.files import make_directories, write_durably
+from barman.retention.policy import parse_policy
+from barman.sync.document import Position, parse_answer
+from barman.sync.plan import LocalState
+
+if TYPE_CHECKING:
+    from barman.retention.policy import Policy
+    from barman.server import Server
+    from barman.sync.document import PrimaryState
+
+_log = logging.getLogger(__name__)
+
+
+class Remembered(NamedTuple):
+    """What the primary said last, and when we heard it."""
+
+    state: PrimaryState
+    heard: datetime
+
+
+def read_primary_info(server: Server) -> Remembered | None:
+    """Return what the primary said last; None if it never did. CatalogError if the file cannot be understood."""
+    path = server.paths.primary_info
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        heard = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CatalogError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return Remembered(parse_answer(text), heard)
+    except CatalogError as error:
+        raise CatalogError(
+            f"{path}: {error.message}", hint="The next cron, or 'barman sync-info --primary', writes it anew."
+        ) from error
+
+
+def write_primary_info(server: Server, text: str) -> None:
+    """Remember the primary's answer, durably."""
+    path = server.paths.primary_info
+    try:
+        make_directories(path.parent)
+        write_durably(path, text.encode(errors="surrogateescape"))
+    except OSError as error:
+        raise CatalogError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_position(server: Server) -> Position | None:
+    """Return up to where the primary's ledger is here; None if that is not known."""
+    try:
+        name, _, offset = server.paths.sync_wals_info.read_text(errors="replace").strip().partition("\t")
+        return Position(name, int(offset)) if name else None
+    except (FileNotFoundError, ValueError):
+        return None
+    except OSError as error:
+        raise CatalogError(f"cannot read {server.paths.sync_wals_info}: {error.strerror}") from error
+
+
+def write_position(server: Server, position: Position) -> None:
+    """Remember up to where the primary's ledger is here, durably."""
+    path = server.paths.sync_wals_info
+    try:
+        write_durably(path, f"{position.name}\t{position.offset}".encode())
+    except OSError as error:
+        raise CatalogError(f"cannot write {path}: {error.strerror}") from error
+
+
+def gather_local(server: Server) -> LocalState:
+    """Return what is here of a server."""
+    records = server.backups.load()
+    identity = read_identity(server.paths)
+    return LocalState(
+        records=records,
+        keeps=server.backups.keeps(),
+        present=frozenset(one for one in records if server.paths.backup_dir(one).is_dir()),
+        position=read_position(server),
+        system_id=identity.systemid if identity else None,
+        policy=_policy(server),
+        minimum_redundancy=server.settings.minimum_redundancy,
+    )
+
+
+def _policy(server: Server) -> Policy | None:
+    text = server.settings.retention_policy
+    try:
+        return None if text is None else parse_policy(text)
+    except ConfigError as error:
+        # Retention deletes nothing then either; check tells.
+        _log.warning("server %s: %s", server.name, error.message)
+        return None
