@@ -58,10 +58,24 @@ def require_compatible(tool: Tool, server_version_num: int) -> None:
         )
 
 
+def pg_waldump_argv(tool: Tool, *, directory: PathLike[str], first: str, last: str) -> list[str]:
+    """Return the command line that reads, and so checks, all records of the segments first to last in directory."""
+    return [tool.path, "--stats", f"--path={directory}", first, last]
+
+
 def pg_receivewal_argv(
-    tool: Tool, *, conninfo: Conninfo, directory: PathLike[str], slot: str | None, synchronous: bool
+    tool: Tool,
+    *,
+    conninfo: Conninfo,
+    directory: PathLike[str],
+    slot: str | None = None,
+    synchronous: bool = False,
+    end_lsn: str | None = None,
 ) -> list[str]:
-    """Return the command line that streams WAL into directory until it is stopped or the connection ends."""
+    """Return the command line that streams WAL into directory until it is stopped or the connection ends.
+
+    end_lsn: it ends by itself when everything before is there.
+    """
     return [
         tool.path,
         f"--dbname={_dsn(tool, conninfo)}",
@@ -71,6 +85,7 @@ def pg_receivewal_argv(
         f"--directory={directory}",
         *([f"--slot={slot}"] if slot else []),
         *(["--synchronous"] if synchronous else []),
+        *([f"--endpos={end_lsn}"] if end_lsn is not None else []),
     ]
 
 

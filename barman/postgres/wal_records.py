@@ -24,7 +24,7 @@ _SHORT_PAGE_HEADER, _LONG_PAGE_HEADER = 24, 40
 _CONTINUES = 0x0001
 
 _XLOG, _TRANSACTION = 0, 1
-_RESTORE_POINT = 0x70
+_SWITCH, _RESTORE_POINT = 0x40, 0x70
 _OPERATION = 0x70
 # Commit, abort, and both of a prepared transaction.
 _COMMITS = frozenset({0x00, 0x30})
@@ -73,6 +73,9 @@ class SegmentRecords:
         self._order = "<" if content[:2] == struct.pack("<H", header.magic) else ">"
         self._page = header.page_size
         self.start = header.address
+        self._whole = header.segment_size // self._page * (self._page - _SHORT_PAGE_HEADER) - (
+            _LONG_PAGE_HEADER - _SHORT_PAGE_HEADER
+        )
         self._stream, self._breaks = self._without_headers(content)
 
     @property
@@ -82,6 +85,18 @@ class SegmentRecords:
         for offset, *_ in self._records():
             last = offset
         return None if last is None else self._lsn(last)
+
+    @property
+    def broken_at(self) -> int | None:
+        """Where the records of a complete segment break off; None if they lead to its end, or to a switch before it."""
+        end = _aligned(self._breaks.get(0, 0))
+        for offset, length, _, info, manager in self._records():
+            end = offset + _aligned(length)
+            if manager == _XLOG and info & 0xF0 == _SWITCH:
+                return None
+        # In less room than a header takes, a record begins that goes on in the next segment.
+        end = min(end, len(self._stream))
+        return None if end + _RECORD_HEADER.size > self._whole else self._lsn(end)
 
     def transaction_ends(self) -> Iterator[TransactionEnd]:
         """Yield the commits and aborts, in order."""

@@ -14,10 +14,11 @@ from barman.errors import Permanent, WalError
 from barman.postgres.timelines import TimelineHistory, parse_history
 from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, timeline_of
 from barman.postgres.wal_runs import collect_runs, join_runs
-from barman.wal.gaps import Finding, Gap, find_gaps, judge_gaps, starts_of
+from barman.wal.gaps import PATIENCE, Finding, Gap, find_gaps, judge_gaps, starts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from barman.catalog.record import BackupId, BackupRecord
     from barman.catalog.wal_archive import WalArchive
@@ -65,9 +66,17 @@ def view_wal(
 
 
 def find_costly_gaps(
-    server: Server, records: Mapping[BackupId, BackupRecord], view: WalView, now: datetime
+    server: Server,
+    records: Mapping[BackupId, BackupRecord],
+    view: WalView,
+    now: datetime,
+    *,
+    patience: timedelta = PATIENCE,
 ) -> list[Finding]:
-    """Return the holes that keep a backup from being recovered further; [] costs nothing where there is no hole."""
+    """Return the holes that keep a backup from being recovered further; [] costs nothing where there is no hole.
+
+    patience: younger ones are left out, since they may still be filled.
+    """
     if not view.gaps:
         return []
     return judge_gaps(
@@ -77,6 +86,7 @@ def find_costly_gaps(
         newest_timeline=max(view.listed, default=0),
         came=times_of(server.wal_archive, [gap.after for gap in view.gaps]),
         now=now,
+        patience=patience,
     )
 
 
