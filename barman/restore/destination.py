@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.layout import ServerPaths
     from barman.restore.plan import RestorePlan
+    from barman.restore.room import Mount
 
 
 class Wanted(NamedTuple):
@@ -49,16 +50,21 @@ def wanted_places(plan: RestorePlan) -> list[Wanted]:
     return places
 
 
-def require_usable(plan: RestorePlan, paths: ServerPaths, staging: Path | None, *, may_be_full: bool = False) -> None:
+def require_usable(
+    plan: RestorePlan, paths: ServerPaths, staging: Path | None, *, may_be_full: bool = False
+) -> list[Seen]:
     """Refuse unless every directory the plan writes to is empty or missing, writable, and none of barman's own.
 
-    None may lie in another, whatever links lead there. may_be_full: what is there may stay, and be made equal.
+    None may lie in another, whatever links lead there. may_be_full: what is there may stay, and be made equal. Returns
+    what there is, in the order of wanted_places.
     """
     own = {os.path.realpath(directory) for directory in paths.directories}
     places = wanted_places(plan)
-    judge_places(places, [look(place.path) for place in places], own=own, may_be_full=may_be_full)
+    seen = [look(place.path) for place in places]
+    judge_places(places, seen, own=own, may_be_full=may_be_full)
     if staging is not None:
         require_writable(Wanted("the staging path", staging), look(staging))
+    return seen
 
 
 def judge_places(
@@ -108,26 +114,15 @@ def look(path: Path) -> Seen:
     return Seen(real, str(existing), existing.is_dir(), names, problem, is_mount=os.path.ismount(real))
 
 
-def require_space(needed: Iterable[tuple[Path, int]]) -> None:
-    """Refuse if a file system has less room than is needed below these directories together, in bytes."""
-    totals: dict[int, tuple[Path, int]] = {}
-    for path, size in needed:
-        existing = _nearest_existing(path)
-        device = existing.stat().st_dev
-        known = totals.get(device, (existing, 0))
-        totals[device] = (known[0], known[1] + size)
-    for path, size in totals.values():
-        status = os.statvfs(path)
-        judge_space(str(path), size, status.f_bavail * status.f_frsize)
-
-
-def judge_space(path: str, needed_bytes: int, free_bytes: int) -> None:
-    """Refuse if that is not enough."""
-    if needed_bytes > free_bytes:
-        raise Refused(
-            f"not enough disk space for {path}: {pretty_size(needed_bytes)} needed, {pretty_size(free_bytes)} free",
-            hint="Choose a destination on a larger file system, or make room.",
-        )
+def require_space(mounts: Iterable[Mount]) -> None:
+    """Refuse if a file system has less room than is needed on it."""
+    for mount in mounts:
+        if mount.needed_bytes > mount.free_bytes:
+            raise Refused(
+                f"not enough disk space for {mount.path}: {pretty_size(mount.needed_bytes)} needed, "
+                f"{pretty_size(mount.free_bytes)} free",
+                hint="Choose a destination on a larger file system, or make room.",
+            )
 
 
 def make_places(plan: RestorePlan, modes: Mapping[Path, int]) -> None:
@@ -163,9 +158,3 @@ def _require_empty(place: Wanted, found: Seen) -> None:
     if found.is_mount:
         hint = "A file system is mounted there: choose a directory below it."
     raise Refused(f"{place.what} is not empty: {place.path} (there is {found.names[0]!r})", hint=hint)
-
-
-def _nearest_existing(path: Path) -> Path:
-    while not os.path.lexists(path):
-        path = path.parent
-    return path

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from barman.errors import Refused
+from barman.postgres.control_file import parse_limits
 from barman.postgres.manifest import read_files
 from barman.postgres.wal_names import segment_name, segment_number
 from barman.postgres.wal_runs import collect_runs
@@ -83,6 +84,13 @@ def readable_config(
     if files[record.backup_id].tarballs:
         return None
     return DirectoryFiles(paths.data_dir(record.backup_id), is_absent=is_excluded)
+
+
+def server_limits(paths: ServerPaths, record: BackupRecord, files: Mapping[BackupId, BackupFiles]) -> Mapping[str, int]:
+    """Return what the server of the backup was limited to (control_file.parse_limits); {} if that is in a tarball."""
+    if files[record.backup_id].tarballs:
+        return {}
+    return parse_limits((paths.data_dir(record.backup_id) / CONTROL_FILE).read_bytes())
 
 
 def view_archive(archive: WalArchive, streaming: Path, record: BackupRecord, histories: Histories) -> ArchiveView:

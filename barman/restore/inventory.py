@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from barman.restore.delta import Item, Kind
 from barman.restore.exclusions import EMPTIED
 from barman.restore.fetch import walk
 
@@ -37,6 +38,14 @@ class Inventory(NamedTuple):
     links: tuple[str, ...]
     emptied: tuple[str, ...]
     files: tuple[File, ...]
+
+    @property
+    def items(self) -> dict[str, Item]:
+        """All of it, by name; what is emptied has no content."""
+        found = {name: Item(Kind.DIRECTORY) for name in (*self.directories, *self.emptied)}
+        found |= {name: Item(Kind.LINK) for name in self.links}
+        found |= {file.name: Item(Kind.FILE, file.size, file.mtime, file.mode) for file in self.files}
+        return found
 
     @property
     def bytes(self) -> int:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.errors import CatalogError
-from barman.host.files import naming, write_durably
+from barman.host.files import naming, unlink_durably, write_durably
 from barman.host.transfer import Flow, copy_file
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
-from barman.restore.destination import make_places, require_space, require_usable
+from barman.restore.delta import horizon_of, render_mark, require_updatable
+from barman.restore.destination import make_places, require_space, require_usable, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
 from barman.restore.extract import extract_all
-from barman.restore.fetch import copy_trees, data_route, make_links, tree_size, whole_route
+from barman.restore.fetch import copy_trees, data_route, make_links, whole_route
+from barman.restore.mounts import measure_mounts
 from barman.restore.plan import Method
+from barman.restore.request import staging_path
+from barman.restore.room import written_bytes
+from barman.restore.update_here import empty, look_closer, update_trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from barman.catalog.layout import ServerPaths
     from barman.config.settings import ServerSettings
     from barman.progress import Bar, Reporter
+    from barman.restore.delta import Existing
     from barman.restore.fetch import Route
     from barman.restore.prepare import Prepared
     from barman.server import Server
-
-_DEFAULT_STAGING = Path("/tmp")  # noqa: S108  the documented default of staging_path
 
 
 class DataPlacer:
@@ -41,8 +45,12 @@ class DataPlacer:
         reporter: Reporter,
         *,
         is_final: bool = True,
+        may_update: bool = False,
     ) -> None:
-        """settings: those of the server, with what the request overrides. is_final: PostgreSQL will run on them."""
+        """settings: those of the server, with what the request overrides. is_final: PostgreSQL will run on them.
+
+        may_update: what is in the destination may stay, and be made equal.
+        """
         self._paths: ServerPaths = server.paths
         self._environment = server.environment()
         self._plan = prepared.plan
@@ -50,17 +58,23 @@ class DataPlacer:
         self._settings = settings
         self._reporter = reporter
         self._is_final = is_final
+        self._may_update = may_update
+        self._existing: Existing | None = None
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         plan = self._plan
-        require_usable(plan, self._paths, staging_path(self._settings) if plan.staged else None)
+        staging = staging_path(self._settings) if plan.staged else None
+        seen = require_usable(plan, self._paths, staging, may_be_full=self._may_update)
         if plan.method is Method.COMBINE:
             find_combiner(plan.record, self._settings.path_prefix)
-        needed = [(self._directory_of(oid), size) for oid, size in self._sizes().items()]
-        if plan.wal_directory is not None:
-            needed.append((plan.wal_directory, plan.wal.count * plan.wal.segment_size))
-        require_space(needed)
+        if any(place.names for place in seen):
+            self._existing = look_closer(plan.destination)
+            places, identifier = wanted_places(plan), plan.record.systemid
+            require_updatable(places, seen, self._existing, system_identifier=identifier, host="")
+        else:
+            # Of what is there already nobody knows how much is needed.
+            require_space(measure_mounts(plan.room))
 
     def place(self) -> None:
         """Write everything but the WAL and the settings; on return it is all there, not yet durable."""
@@ -68,8 +82,12 @@ class DataPlacer:
         source = self._paths.data_dir(plan.record.backup_id)
         # PostgreSQL knows two modes: 0700, and 0750 where the group may read.
         make_places(plan, {plan.destination: 0o700 | (stat.S_IMODE(source.stat().st_mode) & 0o050)})
-        write_durably(plan.destination / INCOMPLETE, b"", mode=0o600)
-        total = sum(self._sizes().values()) if plan.method is not Method.COMBINE else None
+        horizon = horizon_of(plan.record.begin_time, self._existing)
+        mark = render_mark(plan.record.systemid, horizon)
+        write_durably(plan.destination / INCOMPLETE, mark.encode(), mode=0o600)
+        if self._existing is not None:
+            self._make_way()
+        total = None if plan.method is Method.COMBINE else written_bytes(plan.room)
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
             self._methods()[plan.method](source, self.flow(bar))
         control = plan.destination / HELD_BACK
@@ -93,8 +111,26 @@ class DataPlacer:
     def _methods(self) -> Mapping[Method, Callable[[Path, Flow], None]]:
         return {Method.COPY: self._copy, Method.EXTRACT: self._extract, Method.COMBINE: self._combine}
 
+    def _make_way(self) -> None:
+        """Put what is there out of use, and remove it unless it may stay."""
+        plan = self._plan
+        unlink_durably(plan.destination / CONTROL_FILE)
+        if plan.wal_directory is not None and not plan.is_wal_inside:
+            empty(plan.wal_directory)
+        if plan.method is not Method.COPY:
+            for root in self._roots():
+                empty(root)
+
+    def _roots(self) -> list[Path]:
+        return [self._plan.destination, *(placement.location for placement in self._plan.placements)]
+
     def _copy(self, source: Path, flow: Flow) -> None:
-        copy_trees(self._trees(source), workers=self._settings.parallel_jobs, flow=flow)
+        workers = self._settings.parallel_jobs
+        if self._existing is None:
+            copy_trees(self._trees(source), workers=workers, flow=flow)
+            return
+        horizon = horizon_of(self._plan.record.begin_time, self._existing)
+        update_trees(self._trees(source), self._roots(), horizon=horizon, workers=workers, flow=flow)
 
     def _extract(self, source: Path, flow: Flow) -> None:
         plan = self._plan
@@ -131,27 +167,3 @@ class DataPlacer:
                 if not placement.was_in_place
             ),
         ]
-
-    def _sizes(self) -> Mapping[int | None, int]:
-        """Return the bytes to be written by tablespace, None for the data directory; {} if nobody knows."""
-        plan = self._plan
-        if plan.method is Method.COPY:
-            oids = [None, *(placement.oid for placement in plan.placements if not placement.was_in_place)]
-            trees = self._trees(self._paths.data_dir(plan.record.backup_id))
-            return {oid: tree_size(*tree) for oid, tree in zip(oids, trees, strict=True)}
-        if plan.method is Method.EXTRACT:
-            return self._files[plan.record.backup_id].sizes
-        size = plan.record.cluster_size
-        return {} if size is None or plan.placements else {None: size}
-
-    def _directory_of(self, oid: int | None) -> Path:
-        locations = {placement.oid: placement.location for placement in self._plan.placements}
-        return self._plan.destination if oid is None else locations.get(oid, self._plan.destination)
-
-
-def staging_path(settings: ServerSettings) -> Path:
-    """Return where to lay out on this host what cannot be read where it is."""
-    deprecated = settings.local_staging_path
-    if settings.staging_location == "local":
-        return settings.staging_path or settings.recovery_staging_path or deprecated or _DEFAULT_STAGING
-    return deprecated or _DEFAULT_STAGING

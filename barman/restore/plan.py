@@ -13,6 +13,7 @@ from barman.catalog.record import BackupRecord, Status
 from barman.errors import Refused
 from barman.postgres.versions import Feature, supports
 from barman.restore.access import choose_access, choose_wal_directory, own_wal_directory
+from barman.restore.advice import advise, find_shortfalls
 from barman.restore.exclusions import STAGED_WAL
 from barman.restore.placements import Placement, place_tablespaces
 from barman.restore.reach import judge_reach, limit
@@ -86,7 +87,7 @@ class Seen:
 
     reach: all WAL there is on the way (reach.plan_reach). sighting: of the target in it; None without one. sizes: of
     the restored cluster, as BackupFiles has them. config: the configuration files of the backup, None where they cannot
-    be read without unpacking it.
+    be read without unpacking it. limits: of the server, as the control file has them; {} if that is not known.
     """
 
     files: Mapping[BackupId, BackupFiles]
@@ -95,6 +96,7 @@ class Seen:
     sighting: Sighting | None = None
     sizes: Mapping[int | None, int] = field(default_factory=dict)
     config: ConfigFiles | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ class RestorePlan:
     listed. wal: what recovery needs of what is there; reach: all there is. wal_directory: where copied WAL goes; None:
     none is copied. marks_archived: whether copied WAL is marked as archived, because PostgreSQL owns that directory.
     settings: what becomes of the configuration files; None: not known before they are unpacked. room: what is written
-    where. rate: how fast, if that was ever measured. warnings: what the operator must hear.
+    where. rate: how fast, if that was ever measured. warnings: what the operator must hear. advice: what to look after
+    before PostgreSQL is started.
     """
 
     destination: Path
@@ -126,6 +129,7 @@ class RestorePlan:
     room: tuple[Room, ...]
     rate: Rate | None
     warnings: tuple[str, ...]
+    advice: tuple[str, ...]
 
     @property
     def record(self) -> BackupRecord:
@@ -183,6 +187,9 @@ def plan_restore(
         file_name=request.recovery_conf_filename or "postgresql.auto.conf",
     )
     staged = _staged(chain, seen.files)
+    settings = _settings(request, record, seen.config, recovery)
+    if settings is not None:
+        warnings += find_shortfalls(settings, seen.limits)
     return RestorePlan(
         destination=request.destination,
         reason=reason,
@@ -197,7 +204,7 @@ def plan_restore(
         marks_archived=directory == own_wal_directory(request.destination, record),
         recovery=recovery,
         is_standby=request.standby_mode,
-        settings=_settings(request, record, seen.config, recovery),
+        settings=settings,
         room=plan_room(
             request.destination,
             placements,
@@ -207,6 +214,7 @@ def plan_restore(
         ),
         rate=measured_rate(chain),
         warnings=tuple(warnings),
+        advice=tuple(advise(settings)),
     )
 
 

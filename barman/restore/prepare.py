@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.chains import chain as find_chain
 from barman.errors import BarmanError, LockBusy, StorageError
-from barman.restore.inspect import inspect_backup, readable_config, restored_sizes, view_archive
+from barman.restore.inspect import inspect_backup, readable_config, restored_sizes, server_limits, view_archive
 from barman.restore.origin import find_origin
 from barman.restore.plan import RestorePlan, Seen, plan_restore, usable_partials
 from barman.restore.reach import begin_lsn, plan_reach
@@ -94,13 +94,14 @@ class _Planner:
         )
         files = {member.backup_id: inspect_backup(server.paths, member) for member in chain}
         sizes = restored_sizes(server.paths, chain, files)
+        config = readable_config(server.paths, record, files)
         sighting = None if target is None else self._look_for(target, reach, record, archive)
         plan = plan_restore(
             request,
             chain=chain,
             reason=reason,
             target=target,
-            seen=Seen(files, archive, reach, sighting, sizes, readable_config(server.paths, record, files)),
+            seen=Seen(files, archive, reach, sighting, sizes, config, server_limits(server.paths, record, files)),
             get_wal=get_wal,
             origin=find_origin(server, request, settings),
             staging=staging_path(settings),

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError, Permanent, Refused
-from barman.restore.destination import Seen, judge_space
-from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
+from barman.restore.delta import Existing
+from barman.restore.destination import Seen
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY
+from barman.restore.room import Mount
+from barman.restore.update_here import begin_time_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from barman.host.session import Session
+    from barman.restore.room import Room
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FACTS = 6
@@ -93,6 +97,29 @@ settle "$data"
 """
 
 
+# $1: a data directory. An identifier is what its control file begins with: PostgreSQL, catalog/pg_control.h.
+_LOOK_CLOSER = f"""
+pid=
+[ ! -e "$1/postmaster.pid" ] || pid=yes
+printf '%s\\0' "$pid" "$(od -An -t u8 -N 8 "$1/{CONTROL_FILE}" 2>/dev/null)" \
+    "$(cat "$1/{INCOMPLETE}" 2>/dev/null)" "$(cat "$1/{RECORD_COPY}" 2>/dev/null)"
+"""
+
+# $1: a data directory; $2: a directory with WAL for it, or nothing.
+_PUT_OUT_OF_USE = f"""
+set -e
+rm -f "$1/{CONTROL_FILE}"
+[ -z "$2" ] || rm -rf "$2"/* "$2"/.[!.]*
+"""
+
+# What is on standard input is removed, each name ended by a zero byte.
+_REMOVE = """
+set -e
+cd "$1"
+xargs -0 rm -rf --
+"""
+
+
 class RemoteFacts(NamedTuple):
     """What the other host has.
 
@@ -151,18 +178,20 @@ def require_rsync(facts: RemoteFacts, host: str) -> None:
         raise Refused(f"there is no rsync on {host}", hint="Install it there.")
 
 
-def require_room_there(facts: RemoteFacts, needed: Iterable[tuple[int, int]], host: str) -> None:
-    """Refuse if there is too little room; needed: the number of a place among those asked for, and bytes."""
-    totals: dict[str, int] = {}
-    free: dict[str, int] = {}
-    for number, size in needed:
-        available = facts.free_bytes[number]
-        if available is not None:
-            mount = facts.mounts[number]
-            totals[mount] = totals.get(mount, 0) + size
-            free[mount] = available
-    for mount, size in totals.items():
-        judge_space(f"{mount} on {host}", size, free[mount])
+def mounts_there(facts: RemoteFacts, places: Sequence[Path], rooms: Iterable[Room], host: str) -> tuple[Mount, ...]:
+    """Return the file systems that hold rooms, each of which is one of places or in one; those that are known.
+
+    places: as they were looked at.
+    """
+    found: dict[str, Mount] = {}
+    for room in rooms:
+        number = next(n for n, place in enumerate(places) if place == room.path or place in room.path.parents)
+        free = facts.free_bytes[number]
+        if free is not None:
+            name = f"{facts.mounts[number]} on {host}"
+            known = found.get(name, Mount(name, 0, free))
+            found[name] = known.with_room(room)
+    return tuple(found.values())
 
 
 def make_places_there(session: Session, modes: Mapping[Path, int]) -> None:
@@ -177,6 +206,29 @@ def link_tablespaces_there(session: Session, destination: Path, locations: Mappi
     _demand(session, _LINK, destination, *words)
 
 
+def look_closer_there(session: Session, destination: Path) -> Existing:
+    """Return what a data directory there tells of itself."""
+    pid, identifier, mark, record = session.script(_LOOK_CLOSER, destination).stdout.split("\0")[:4]
+    return Existing(
+        has_pid_file=bool(pid),
+        system_identifier=identifier.strip() or None,
+        mark=mark or None,
+        begin_time=begin_time_in(record or None),
+    )
+
+
+def put_out_of_use(session: Session, destination: Path, wal_directory: Path | None) -> None:
+    """Take the control file away, so that what is there does not start; and the WAL that is not the backup's."""
+    _demand(session, _PUT_OUT_OF_USE, destination, wal_directory or "")
+
+
+def remove_there(session: Session, directory: Path, names: Sequence[str]) -> None:
+    """Remove files, links and whole directories, named below a directory."""
+    if names:
+        data = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
+        _demand(session, _REMOVE, directory, data=data, timeout_s=None)
+
+
 def finish_there(
     session: Session, places: Sequence[Path], *, manifest: str, syncs: str, owner: tuple[int, int] | None
 ) -> None:
@@ -189,8 +241,10 @@ def finish_there(
     _demand(session, _FINISH, syncs, whose, manifest, *places, timeout_s=None)
 
 
-def _demand(session: Session, script: str, *words: str | os.PathLike[str], timeout_s: float | None = 60.0) -> None:
-    done = session.script(script, *words, timeout_s=timeout_s, check=False)
+def _demand(
+    session: Session, script: str, *words: str | os.PathLike[str], data: bytes = b"", timeout_s: float | None = 60.0
+) -> None:
+    done = session.script(script, *words, input=data, timeout_s=timeout_s, check=False)
     if done.status != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.status}"])[-1]
         raise Permanent(f"the restore to {session.name} failed: {reason}")

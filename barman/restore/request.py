@@ -17,9 +17,11 @@ _DEFAULT_STAGING = Path("/tmp")  # noqa: S108  the documented default of staging
 
 
 def staging_path(settings: ServerSettings) -> Path:
-    """Return where backups are laid out that cannot be read where they are, by the old options too."""
-    deprecated = settings.recovery_staging_path or settings.local_staging_path
-    return settings.staging_path or deprecated or _DEFAULT_STAGING
+    """Return where to lay out on this host what cannot be read where it is, by the old options too."""
+    deprecated = settings.local_staging_path
+    if settings.staging_location == "local":
+        return settings.staging_path or settings.recovery_staging_path or deprecated or _DEFAULT_STAGING
+    return deprecated or _DEFAULT_STAGING
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,29 @@ _SMALLEST_SAMPLE = 64 << 20
 
 
 class Room(NamedTuple):
-    """What a directory is going to hold. size_bytes: None if nobody knows."""
+    """What a directory is going to hold. size_bytes: None if nobody knows. is_staging: for a while, on this host."""
 
     what: str
     path: Path
     size_bytes: int | None
+    is_staging: bool = False
+    is_wal: bool = False
+
+
+class Mount(NamedTuple):
+    """A file system that is written to. path: a directory on it. is_all: whether needed_bytes is all that is needed."""
+
+    path: str
+    needed_bytes: int
+    free_bytes: int
+    is_all: bool = True
+
+    def with_room(self, room: Room) -> Mount:
+        """Return the same, room being needed too."""
+        return self._replace(
+            needed_bytes=self.needed_bytes + (room.size_bytes or 0),
+            is_all=self.is_all and room.size_bytes is not None,
+        )
 
 
 class Rate(NamedTuple):
@@ -49,10 +67,16 @@ def plan_room(
         Room(f"tablespace {placement.name}", placement.location, sizes.get(placement.oid)) for placement in placements
     ]
     if wal is not None:
-        rooms.append(Room("WAL", *wal))
+        rooms.append(Room("WAL", *wal, is_wal=True))
     if staging is not None:
-        rooms.append(Room("staging", *staging))
+        rooms.append(Room("staging", *staging, is_staging=True))
     return tuple(rooms)
+
+
+def written_bytes(rooms: Sequence[Room], *, with_staging: bool = False) -> int | None:
+    """Return how large the base backup is, WAL not counted; None if that is not known."""
+    sizes = [room.size_bytes for room in rooms if not room.is_wal and (with_staging or not room.is_staging)]
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def measured_rate(chain: Sequence[BackupRecord]) -> Rate | None:
@@ -68,7 +92,5 @@ def measured_rate(chain: Sequence[BackupRecord]) -> Rate | None:
 
 def expected_time(rooms: Sequence[Room], rate: Rate | None) -> timedelta | None:
     """Return how long writing the base backup takes at that rate, WAL not counted; None if that is not known."""
-    sizes = [room.size_bytes for room in rooms if room.what != "WAL"]
-    if rate is None or any(size is None for size in sizes):
-        return None
-    return timedelta(seconds=round(sum(size or 0 for size in sizes) / rate.bytes_per_s))
+    size = written_bytes(rooms, with_staging=True)
+    return None if rate is None or size is None else timedelta(seconds=round(size / rate.bytes_per_s))

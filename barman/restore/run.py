@@ -19,7 +19,7 @@ from barman.restore.write_local import LocalWriter
 from barman.restore.write_remote import RemoteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from barman.restore.plan import RestorePlan
     from barman.restore.prepare import Prepared
     from barman.restore.request import RestoreRequest
+    from barman.restore.room import Mount
     from barman.restore.settings_plan import FileChange, FileFinding, SettingsPlan
     from barman.server import Server
 
 
 class Writer(Protocol):
     """What carries out a plan, step by step in this order: on this host or on another."""
+
+    def mounts(self) -> Sequence[Mount]:
+        """Return the file systems that are written to."""
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written."""
@@ -75,7 +79,7 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter) -> Rest
     settings = request.overrides.applied_to(server.settings)
     with _naming_what_failed(request), prepared(server, request, reporter) as ready:
         plan = ready.plan
-        with _open_writer(server, request, ready, settings, reporter) as writer:
+        with open_writer(server, request, ready, settings, reporter) as writer:
             writer.require_possible()
             _announce(server, request, plan, reporter)
             _warn_of_deprecated(settings, plan, reporter)
@@ -131,12 +135,13 @@ def _write(writer: Writer, plan: RestorePlan, reporter: Reporter) -> SettingsPla
 
 
 @contextlib.contextmanager
-def _open_writer(
+def open_writer(
     server: Server, request: RestoreRequest, ready: Prepared, settings: ServerSettings, reporter: Reporter
 ) -> Iterator[Writer]:
     """Yield what writes the restore where it is to go; a connection to another host lasts as long as the block."""
+    may_update = request.delta if request.delta is not None else "delta-restore" in settings.recovery_options
     if request.remote_ssh_command is None:
-        yield LocalWriter(server, ready, settings, reporter)
+        yield LocalWriter(server, ready, settings, reporter, may_update=may_update)
         return
     with open_session(
         request.remote_ssh_command,
@@ -145,7 +150,7 @@ def _open_writer(
         batch=max(1, settings.parallel_jobs_start_batch_size),
         period_s=settings.parallel_jobs_start_batch_period,
     ) as session:
-        yield RemoteWriter(server, ready, settings, session, reporter)
+        yield RemoteWriter(server, ready, settings, session, reporter, may_update=may_update)
 
 
 @contextlib.contextmanager

@@ -11,13 +11,17 @@ from barman.progress import NoBar
 from barman.restore.configure import configure
 from barman.restore.exclusions import INCOMPLETE, RECORD_COPY
 from barman.restore.fetch import release_control_file
+from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
 from barman.restore.write_wal import WalWriter, wal_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from barman.config.settings import ServerSettings
     from barman.progress import Reporter
     from barman.restore.prepare import Prepared
+    from barman.restore.room import Mount
     from barman.restore.settings_plan import SettingsPlan
     from barman.server import Server
 
@@ -27,14 +31,26 @@ _FSYNC_WORKERS = 8
 class LocalWriter:
     """Writes one restore to directories of this host."""
 
-    def __init__(self, server: Server, prepared: Prepared, settings: ServerSettings, reporter: Reporter) -> None:
-        """settings: those of the server with what the request overrides."""
+    def __init__(
+        self,
+        server: Server,
+        prepared: Prepared,
+        settings: ServerSettings,
+        reporter: Reporter,
+        *,
+        may_update: bool,
+    ) -> None:
+        """settings, may_update: as of DataPlacer."""
         self._server = server
         self._prepared = prepared
         self._plan = prepared.plan
         self._settings = settings
         self._reporter = reporter
-        self._placer = DataPlacer(server, prepared, settings, reporter)
+        self._placer = DataPlacer(server, prepared, settings, reporter, may_update=may_update)
+
+    def mounts(self) -> Sequence[Mount]:
+        """Return the file systems that are written to."""
+        return measure_mounts(self._plan.room)
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written."""

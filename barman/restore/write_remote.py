@@ -18,20 +18,27 @@ from barman.host.transfer import Flow
 from barman.progress import NoBar
 from barman.restore.combine import find_combiner, staging_directory
 from barman.restore.configure import configure
-from barman.restore.destination import judge_places, wanted_places
+from barman.restore.delta import Item, Kind, find_differences, horizon_of, render_mark, require_updatable
+from barman.restore.destination import judge_places, require_space, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
 from barman.restore.inventory import Tree, take_inventory, whole_tree
-from barman.restore.place_data import DataPlacer, staging_path
+from barman.restore.mounts import measure_mounts
+from barman.restore.place_data import DataPlacer
 from barman.restore.plan import Method, RestorePlan
 from barman.restore.push import Pusher
 from barman.restore.push_tar import TarPusher
 from barman.restore.remote_host import (
     finish_there,
     link_tablespaces_there,
+    look_closer_there,
     look_there,
     make_places_there,
+    mounts_there,
+    put_out_of_use,
+    remove_there,
     require_rsync,
 )
+from barman.restore.request import staging_path
 from barman.restore.write_wal import WalWriter, wal_workers
 
 if TYPE_CHECKING:
@@ -39,10 +46,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from barman.config.settings import ServerSettings
+    from barman.host.rsync import Entry
     from barman.host.session import Session
     from barman.progress import Bar, Reporter
+    from barman.restore.delta import Existing
     from barman.restore.inventory import Inventory
     from barman.restore.prepare import Prepared
+    from barman.restore.room import Mount
     from barman.restore.settings_plan import SettingsPlan
     from barman.restore.wal_plan import WalCopy
     from barman.server import Server
@@ -67,9 +77,16 @@ class RemoteWriter:
     """Writes one restore to directories of another host."""
 
     def __init__(
-        self, server: Server, prepared: Prepared, settings: ServerSettings, session: Session, reporter: Reporter
+        self,
+        server: Server,
+        prepared: Prepared,
+        settings: ServerSettings,
+        session: Session,
+        reporter: Reporter,
+        *,
+        may_update: bool,
     ) -> None:
-        """settings: those of the server with what the request overrides."""
+        """settings: those of the server with what the request overrides. may_update: what is there may stay."""
         self._server = server
         self._prepared = prepared
         self._plan = prepared.plan
@@ -79,13 +96,34 @@ class RemoteWriter:
         self._pusher = Pusher(session, settings, server.environment(), reporter)
         self._wanted = wanted_places(self._plan)
         self._facts = look_there(session, [place.path for place in self._wanted])
+        self._may_update = may_update
+        self._existing: Existing | None = None
+
+    def mounts(self) -> Sequence[Mount]:
+        """Return the file systems that are written to, there and, for staging, here."""
+        here = [room for room in self._plan.room if room.is_staging]
+        there = [room for room in self._plan.room if not room.is_staging]
+        paths = [place.path for place in self._wanted]
+        return (*mounts_there(self._facts, paths, there, self._session.name), *measure_mounts(here))
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         facts = self._facts
         require_rsync(facts, self._session.name)
         own = {os.path.realpath(path) for path in self._server.paths.directories} if facts.is_this_host else set()
-        judge_places(self._wanted, facts.seen, own=own)
+        judge_places(self._wanted, facts.seen, own=own, may_be_full=self._may_update)
+        if any(place.names for place in facts.seen):
+            self._existing = look_closer_there(self._session, self._plan.destination)
+            require_updatable(
+                self._wanted,
+                facts.seen,
+                self._existing,
+                system_identifier=self._plan.record.systemid,
+                host=f" on {self._session.name}",
+            )
+        else:
+            # Of what is there already nobody knows how much is needed.
+            require_space(self.mounts())
         if self._plan.method is Method.COMBINE:
             find_combiner(self._plan.record, self._settings.path_prefix)
 
@@ -94,11 +132,15 @@ class RemoteWriter:
         plan = self._plan
         source = self._server.paths.data_dir(plan.record.backup_id)
         make_places_there(self._session, self._modes(source))
-        self._session.write_file(plan.destination / INCOMPLETE, b"")
+        mark = render_mark(plan.record.systemid, self._horizon)
+        self._session.write_file(plan.destination / INCOMPLETE, mark.encode())
+        if self._existing is not None:
+            outside = None if plan.is_wal_inside else plan.wal_directory
+            put_out_of_use(self._session, plan.destination, outside)
         if plan.method is Method.COPY:
             self._push(self._trees(source))
             self._session.write_file(plan.destination / HELD_BACK, (source / CONTROL_FILE).read_bytes())
-        elif plan.method is Method.EXTRACT and self._can_unpack_there:
+        elif plan.method is Method.EXTRACT and self._existing is None and self._can_unpack_there:
             self._unpack_there(source)
         else:
             self._push_staged()
@@ -153,6 +195,10 @@ class RemoteWriter:
         )
 
     @property
+    def _horizon(self) -> int | None:
+        return horizon_of(self._plan.record.begin_time, self._existing)
+
+    @property
     def _can_unpack_there(self) -> bool:
         return self._facts.has_gnu_tar and not any(placement.was_in_place for placement in self._plan.placements)
 
@@ -186,7 +232,22 @@ class RemoteWriter:
             self._send(inventories, bar)
 
     def _send(self, inventories: Sequence[Inventory], bar: Bar) -> None:
-        self._pusher.push(inventories, bar)
+        if self._existing is None:
+            self._pusher.push(inventories, bar)
+            return
+        for inventory in inventories:
+            self._update(inventory, bar)
+
+    def _update(self, inventory: Inventory, bar: Bar) -> None:
+        """Make what is there equal to a tree."""
+        there = {entry.name: _item(entry) for entry in self._pusher.list_there(inventory.tree.target)}
+        there.pop(INCOMPLETE, None)
+        found = find_differences(inventory.items, there, horizon=self._horizon)
+        remove_there(self._session, inventory.tree.target, found.removed)
+        files = {file.name: file for file in inventory.files}
+        bar.advance(sum(files[name].size for name in found.kept))
+        changed, doubtful = ([files[name] for name in names] for names in (found.changed, found.doubtful))
+        self._pusher.update(inventory, changed, doubtful, bar)
 
     def _unpack_there(self, source: Path) -> None:
         plan = self._plan
@@ -260,6 +321,12 @@ def _data_tree(source: Path, plan: RestorePlan) -> Tree:
         return is_excluded(name) or name in elsewhere or name == CONTROL_FILE
 
     return Tree(source, plan.destination, leaves_out)
+
+
+def _item(entry: Entry) -> Item:
+    if entry.is_directory or entry.is_link:
+        return Item(Kind.LINK if entry.is_link else Kind.DIRECTORY)
+    return Item(Kind.FILE, entry.size, entry.mtime, entry.mode)
 
 
 def _batches(copies: Iterator[WalCopy], segment_size: int) -> Iterator[list[WalCopy]]:

@@ -56,4 +56,5 @@ def make_plan(
         room=(),
         rate=None,
         warnings=(),
+        advice=(),
     )

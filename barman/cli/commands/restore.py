@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from barman.restore.request import Overrides, RestoreRequest
     from barman.restore.run import RestoreReport
     from barman.restore.targets import TargetOptions
+    from barman.server import Server
 
 # Parsed, so that the refusal is clear; the names are those of the parameters below.
 _NOT_AVAILABLE: Mapping[str, str] = {
-    "delta": "restoring over existing files (--delta-restore)",
     "snapshot_recovery_instance": "restoring disk snapshots (--snapshot-recovery-instance)",
     "gcp_zone": "restoring disk snapshots (--gcp-zone)",
     "azure_resource_group": "restoring disk snapshots (--azure-resource-group)",
@@ -101,12 +101,18 @@ def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callabl
 @click.option("--jobs-start-batch-size", type=POSITIVE, hidden=True)
 @click.option("--jobs-start-batch-period", type=POSITIVE, hidden=True)
 @click.option("--network-compression/--no-network-compression", default=None, help="Compress on the wire.")
-@click.option("--delta-restore/--no-delta-restore", "delta", default=None, hidden=True)
+@click.option(
+    "--delta-restore/--no-delta-restore",
+    "delta",
+    default=None,
+    help="Make what is in the destination equal to the backup: only what differs is written.",
+)
 @click.option("--remote-ssh-command", metavar="COMMAND", help="Restore to the host this ssh command leads to.")
 @click.option("--snapshot-recovery-instance", hidden=True)
 @click.option("--gcp-zone", "--snapshot-recovery-zone", "gcp_zone", hidden=True)
 @click.option("--azure-resource-group", hidden=True)
 @click.option("--aws-region", hidden=True)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and whether it can be; write nothing.")
 @click.pass_obj
 def command(
     app: App,
@@ -114,6 +120,8 @@ def command(
     server_name: str,
     backup_id: str,
     destination_directory: Path,
+    *,
+    dry_run: bool,
     **options: Any,  # noqa: ANN401 - one for each option, as parsed
 ) -> None:
     r"""Restore a backup into a new data directory on this host.
@@ -121,7 +129,8 @@ def command(
     Without a target PostgreSQL replays all archived WAL; the backup id 'auto' finds the newest backup from which the
     target time or LSN can be reached. The destination must be empty. PostgreSQL can be started as soon as the command
     has ended well: everything is on stable storage then, the restored cluster recovers, begins a timeline of its own,
-    and does not archive its WAL anywhere until archive_command is set again.
+    and does not archive its WAL anywhere until archive_command is set again. A target that cannot be reached is refused
+    before anything is written; --dry-run shows the whole plan.
 
     \b
     Examples:
@@ -142,7 +151,24 @@ def command(
         overrides=Overrides(**_chosen(options, Overrides)),
         **_chosen(options, RestoreRequest),
     )
-    _show(app, restore(server, request, app.output))
+    if dry_run:
+        _show_preview(app, server, request)
+    else:
+        _show(app, restore(server, request, app.output))
+
+
+def _show_preview(app: App, server: Server, request: RestoreRequest) -> None:
+    from barman.cli.render.restore_plans import plan_to_json, plan_warnings, render_plan
+    from barman.restore.preview import preview
+
+    found = preview(server, request, app.output)
+    for line in render_plan(found):
+        app.output.show(line)
+    app.output.result("plan", plan_to_json(found))
+    for warning in plan_warnings(found):
+        app.output.warning(warning)
+    if found.problem is not None:
+        raise found.problem
 
 
 def _chosen(options: Mapping[str, Any], record: type[Overrides | RestoreRequest]) -> dict[str, Any]:

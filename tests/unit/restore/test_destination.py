@@ -8,7 +8,9 @@ import pytest
 from barman.catalog.layout import ServerPaths
 from barman.errors import Refused
 from barman.restore.destination import make_places, require_space, require_usable
-from barman.restore.plan import Placement
+from barman.restore.mounts import measure_mounts
+from barman.restore.placements import Placement
+from barman.restore.room import Room
 from tests.support.plans import make_plan
 
 if TYPE_CHECKING:
@@ -100,11 +102,15 @@ def test_a_place_that_cannot_be_written_is_refused(paths, tmp_path):
 
 
 def test_what_does_not_fit_is_refused_with_the_sum_of_the_file_system(tmp_path):
-    require_space([(tmp_path / "a", 1), (tmp_path / "b" / "c", 1)])
+    def measure(size):
+        return measure_mounts([Room("one", tmp_path / "a", size), Room("other", tmp_path / "b" / "c", size)])
+
+    require_space(measure(1))
     status = os.statvfs(tmp_path)
     half = status.f_bavail * status.f_frsize // 2 + (8 << 30)
     with pytest.raises(Refused, match="not enough disk space"):
-        require_space([(tmp_path / "a", half), (tmp_path / "b" / "c", half)])
+        require_space(measure(half))
+    assert not measure_mounts([Room("one", tmp_path, None)])[0].is_all
 
 
 def test_places_are_made_with_their_modes(tmp_path):

@@ -14,6 +14,7 @@ from barman.postgres.timelines import Branch, TimelineHistory
 from barman.postgres.wal_names import segment_name
 from barman.postgres.wal_runs import collect_runs
 from barman.restore.access import Origin
+from barman.restore.configure import DirectoryFiles
 from barman.restore.placements import Placement
 from barman.restore.plan import (
     ArchiveView,
@@ -56,7 +57,7 @@ def _view(*numbers, histories=None, partials=(), encrypted=None, timeline=1):
     return ArchiveView(histories or {}, collect_runs(names, SIZE), frozenset(partials), encrypted)
 
 
-def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False, sighting=None, sizes=None, **changes):
+def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False, sighting=None, seen=(), **changes):
     request = request or RestoreRequest("latest", Path("/new"), **changes)
     archive = view or _view()
     reach = plan_reach(
@@ -72,7 +73,7 @@ def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False
         chain=chain,
         reason="the newest",
         target=parse_target(request.target),
-        seen=Seen(files, archive, reach, sighting, sizes or {}),
+        seen=Seen(files, archive, reach, sighting, **dict(seen)),
         get_wal=get_wal,
         origin=ORIGIN,
         staging=Path("/staging"),
@@ -125,6 +126,21 @@ def test_before_postgresql_12_and_10_files_have_other_names():
     plan = _plan(chain=(replace(RECORD, version=90624),))
     assert plan.wal_directory == Path("/new/pg_xlog")
     assert plan.recovery.file == "recovery.conf"
+
+
+def test_settings_of_the_backup_are_judged_before_it_is_restored(tmp_path):
+    (tmp_path / "postgresql.conf").write_text(
+        "archive_command = 'x'\nmax_wal_senders = 5\nmax_connections = many\nshared_preload_libraries = 'timescaledb'\n"
+    )
+    limits = {"max_connections": 500, "max_wal_senders": 10, "max_worker_processes": 9, "max_locks_per_transaction": 64}
+    plan = _plan(seen={"config": DirectoryFiles(tmp_path), "limits": limits})
+    assert [change.option for change in plan.settings.changes] == ["archive_command"]
+    assert [warning.partition(":")[0] for warning in plan.warnings] == [
+        "max_wal_senders of the restored cluster is 5 in its configuration, and was 10",
+        "max_worker_processes of the restored cluster is 8 by default, and was 9",
+    ]
+    assert "timescaledb" in plan.advice[0]
+    assert len(_plan().advice) == 1
 
 
 @pytest.mark.parametrize(
@@ -272,12 +288,12 @@ def test_room_is_asked_for_where_things_go():
         RECORD.backup_id: BackupFiles((Tarball("base.tar", None),), {None: 100, 16386: 20}),
         child.backup_id: BackupFiles(),
     }
-    plan = _plan(chain=(RECORD, child), files=files, sizes={None: 500, 16386: 60})
+    plan = _plan(chain=(RECORD, child), files=files, seen={"sizes": {None: 500, 16386: 60}})
     assert plan.room == (
         Room("data directory", Path("/new"), 500),
         Room("tablespace cold", Path("/srv/cold"), 60),
-        Room("WAL", Path("/new/pg_wal"), 4 * SIZE),
-        Room("staging", Path("/staging"), 120),
+        Room("WAL", Path("/new/pg_wal"), 4 * SIZE, is_wal=True),
+        Room("staging", Path("/staging"), 120, is_staging=True),
     )
     unknown = _plan(chain=(RECORD, child), files={**files, RECORD.backup_id: BackupFiles((Tarball("base.tar", None),))})
     assert [room.size_bytes for room in unknown.room] == [None, None, 4 * SIZE, None]
@@ -285,12 +301,12 @@ def test_room_is_asked_for_where_things_go():
 
 def test_the_time_is_what_the_backup_took_and_unknown_where_nothing_was_measured():
     measured = replace(RECORD, size=640 << 20, copy_stats={"copy_time": 10.0})
-    plan = _plan(chain=(measured,), sizes={None: 320 << 20, 16386: 320 << 20})
+    plan = _plan(chain=(measured,), seen={"sizes": {None: 320 << 20, 16386: 320 << 20}})
     assert plan.expected == timedelta(seconds=10)
     assert _plan(chain=(measured,)).expected is None
-    assert _plan(chain=(replace(measured, size=1 << 20),), sizes={None: 1, 16386: 1}).expected is None
-    assert _plan(chain=(replace(measured, deduplicated_size=5),), sizes={None: 1, 16386: 1}).expected is None
-    assert _plan(sizes={None: 1, 16386: 1}).expected is None
+    assert _plan(chain=(replace(measured, size=1 << 20),), seen={"sizes": {None: 1, 16386: 1}}).expected is None
+    assert _plan(chain=(replace(measured, deduplicated_size=5),), seen={"sizes": {None: 1, 16386: 1}}).expected is None
+    assert _plan(seen={"sizes": {None: 1, 16386: 1}}).expected is None
 
 
 def test_another_host_fetches_its_wal_by_name_and_user():
