@@ -31,6 +31,20 @@ def finish(path: str, name: str) -> None:
         raise ClientError(f"WAL file {name} arrived with {size} bytes, which is no segment", STOP_RECOVERY)
 
 
+def check_segment(path: str, name: str, *, system_id: str | None = None) -> str | None:
+    """Return why the plain file at path cannot be segment name, None if it can; system_id: of which cluster."""
+    from barman.errors import WalError
+    from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
+
+    try:
+        with open(path, "rb") as file:
+            header = parse_page_header(file.read(LONG_HEADER_SIZE))
+            size = os.fstat(file.fileno()).st_size
+    except WalError as error:
+        return error.message
+    return check_header(header, name=name, segment_size=size, system_id=system_id)
+
+
 def is_whole(name: str, size: int) -> bool:
     """Whether size bytes can be all of the plain WAL file name."""
     return size in _SEGMENT_SIZES if is_segment_name(name) else size > 0

@@ -60,6 +60,12 @@ def _keep_connection(directory: str, seconds: int) -> list[str]:
     return [word for option in (*words, *alive) for word in ("-o", option)]
 
 
+def describe_destination(options: argparse.Namespace) -> str:
+    """Return which server of which host this is about, in one line, as it stands in the files of spool directories."""
+    words = [options.server_name, f"{options.user}@{options.barman_host}", options.port, options.config]
+    return " ".join(" ".join(word.split()) for word in words if word)
+
+
 def build_put_argv(options: argparse.Namespace, *, test: bool) -> list[str]:
     """Return the command that runs put-wal on the Barman host."""
     config = [f"--config={quote(options.config)}"] if options.config else []

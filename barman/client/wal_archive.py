@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from barman.client.acknowledged import Acknowledgements
 from barman.client.options import CONNECTION_OPTIONS, build_parser, parse, positive
-from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_put_argv, run_client, warn
+from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_put_argv, describe_destination, run_client, warn
 from barman.postgres.wal_names import is_wal_name
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _test(options: argparse.Namespace) -> int:
 
 def _archive(options: argparse.Namespace) -> int:
     path = options.wal_path
-    acknowledged = Acknowledgements(options.spool_dir, _destination(options))
+    acknowledged = Acknowledgements(options.spool_dir, describe_destination(options))
     if options.batch > 1 and acknowledged.has(path):
         return 0
     if os.path.isdir(path):
@@ -130,12 +130,6 @@ def _archive(options: argparse.Namespace) -> int:
     if outcome.status == 0:
         raise ClientError(f"cannot send {path}: {outcome.broken or 'it was not stored'}")
     return _exit_code(outcome.status, options)
-
-
-def _destination(options: argparse.Namespace) -> str:
-    """Return what a server's WAL goes to, as it stands in the records of the spool directory."""
-    words = [options.server_name, f"{options.user}@{options.barman_host}", options.port, options.config]
-    return " ".join(" ".join(word.split()) for word in words if word)
 
 
 def _find_batch(options: argparse.Namespace, acknowledged: Acknowledgements) -> list[str]:

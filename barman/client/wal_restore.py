@@ -5,22 +5,21 @@ Exit 0 only when the file is complete at its destination; on any failure the des
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from barman.client import received
 from barman.client.options import CONNECTION_OPTIONS, build_parser, natural, parse, switch
-from barman.client.read_ahead import Spool, replacing
 from barman.client.remote import (
     FAILED,
-    SSH_FAILED,
     ClientError,
     build_get_argv,
-    quote,
+    describe_destination,
     run_client,
 )
+from barman.client.spool import Spool, make_own_directory
 from barman.postgres.wal_names import is_segment_name
 from barman.wal.hot_program import STOP_RECOVERY, TERMINATED
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
+_NOT_FOUND = 1
 _BAD_DESTINATION = 3
 _DUMMY_NAME = "0" * 24
 
@@ -92,11 +92,16 @@ _FILE_OPTIONS: Mapping[str, Callable[[str], object]] = {
 
 
 def _test(options: argparse.Namespace) -> int:
+    import subprocess
+
+    from barman.client.plain_fetch import exit_code
+
+    _prepare_connection(options)
     try:
         ended = subprocess.run(build_get_argv(options, _DUMMY_NAME, ["--test"]), stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
         raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    return _status(ended.returncode, options)
+    return exit_code(ended.returncode, options)
 
 
 def _restore(options: argparse.Namespace) -> int:
@@ -105,102 +110,76 @@ def _restore(options: argparse.Namespace) -> int:
         print(f"WARNING: --{options.compression} is deprecated, use --keep-compression")  # noqa: T201
     if os.path.isdir(destination):
         raise ClientError(f"{destination} is a directory", _BAD_DESTINATION)
-    spool = Spool(options.spool_dir)
-    reads_ahead = options.parallel > 1 and is_segment_name(name)
+    spool = Spool(options.spool_dir, describe_destination(options))
+    _prepare_connection(options)
     if options.parallel:
         spool.create()
     if _take(spool, name, destination):
-        if reads_ahead and spool.count_after(name) <= (options.parallel - 1) // 2:
-            _read_ahead(options, spool)
+        if options.parallel > 1 and is_segment_name(name):
+            _refill(options, spool, name, os.path.getsize(destination))
         return 0
-    if reads_ahead:
-        spool.await_segment(name)
-        if _take(spool, name, destination):
-            return 0
-    status = _fetch(options, name, destination, _transfer_options(options, partial=options.partial))
-    if status == 0 and reads_ahead:
-        _read_ahead(options, spool)
-    return status
+    if options.parallel > 1 and is_segment_name(name):
+        return _fetch_ahead(options, spool, name, destination)
+    return _fetch(options, name, destination)
+
+
+def _prepare_connection(options: argparse.Namespace) -> None:
+    if options.keep_connection:
+        make_own_directory(options.spool_dir)
 
 
 def _take(spool: Spool, name: str, destination: str) -> bool:
     try:
-        return spool.take(name, destination)
+        return spool.take(name, destination, system_id=_system_id(destination))
     except OSError as error:
         message = f"cannot move {name} from the spool directory to {destination}: {error.strerror}"
         raise ClientError(message, STOP_RECOVERY) from error
 
 
-def _read_ahead(options: argparse.Namespace, spool: Spool) -> None:
-    """Let the segments that follow be fetched while PostgreSQL replays this one."""
-    arguments = _transfer_options(options, partial=False)
+def _system_id(destination: str) -> str | None:
+    """Return which cluster a file in pg_wal is for, None if the destination is nobody's pg_wal.
 
-    def fetch(name: str, path: str) -> None:
-        if _fetch(options, name, path, arguments) != 0:
-            raise ClientError(f"cannot fetch {name}")
-
-    spool.fetch_in_background(lambda: _peek(options), fetch)
-
-
-def _peek(options: argparse.Namespace) -> Sequence[str]:
-    """Return the names of the segments that follow and are there."""
-    argv = build_get_argv(options, options.wal_name, ["--peek", quote(str(options.parallel))])
-    listed = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
-    return [name for name in listed.decode("ascii", "replace").split() if name != options.wal_name]
+    Source: PostgreSQL source, catalog/pg_control.h: the system identifier comes first.
+    """
+    data = os.path.dirname(os.path.dirname(os.path.abspath(destination)))
+    with contextlib.suppress(OSError), open(os.path.join(data, "global", "pg_control"), "rb") as control:
+        number = control.read(8)
+        return str(int.from_bytes(number, sys.byteorder)) if len(number) == 8 else None
+    return None
 
 
-def _transfer_options(options: argparse.Namespace, *, partial: bool) -> list[str]:
-    arguments = [f"--{options.compression}"] if options.compression else []
-    return arguments + ["--keep-compression"] * options.keep_compression + ["--partial"] * partial
+def _refill(options: argparse.Namespace, spool: Spool, name: str, segment_size: int) -> None:
+    """See to it that the segments that follow are fetched while PostgreSQL replays this one."""
+    following, count = spool.find_gap(name, segment_size)
+    if count > (options.parallel - 1) // 2:
+        return
+    from barman.client import read_ahead
+
+    read_ahead.begin(options, spool, following, wait=False)
 
 
-def _fetch(options: argparse.Namespace, name: str, path: str, arguments: Sequence[str]) -> int:
-    """Make path the file name, complete and decompressed; returns the exit code, path untouched if it is not 0."""
-    argv = build_get_argv(options, name, arguments)
-    try:
-        with replacing(path) as target:
-            try:
-                status = _transfer(argv, target)
-                if status != 0:
-                    raise _Ended(status)
-                received.finish(target.name, name)
-            except OSError as error:
-                raise ClientError(f"cannot write {path}: {error.strerror}", STOP_RECOVERY) from error
-    except _Ended as ended:
-        return _status(ended.status, options)
-    except OSError as error:
-        raise ClientError(f"cannot open {path}: {error.strerror}", _BAD_DESTINATION) from error
-    return 0
+def _fetch_ahead(options: argparse.Namespace, spool: Spool, name: str, destination: str) -> int:
+    """Fetch a segment that is not in the spool, and let those that follow be fetched after it."""
+    from barman.client import read_ahead
+
+    somebody_else = read_ahead.await_segment(spool, name)
+    if _take(spool, name, destination):
+        return 0
+    if not somebody_else:
+        status = read_ahead.begin(options, spool, name, wait=True)
+        if status == 0 and _take(spool, name, destination):
+            return 0
+        if status is not None and (status != _NOT_FOUND or not options.partial):
+            return status or FAILED
+    status = _fetch(options, name, destination)
+    if status == 0 and somebody_else:
+        # PostgreSQL went elsewhere: to another timeline, say.
+        read_ahead.end(spool)
+        _refill(options, spool, name, os.path.getsize(destination))
+    return status
 
 
-class _Ended(Exception):
-    """The transfer ended with this status, which is not 0."""
+def _fetch(options: argparse.Namespace, name: str, destination: str) -> int:
+    from barman.client.plain_fetch import fetch, transfer_options
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-def _transfer(argv: Sequence[str], target: BinaryIO) -> int:
-    """Write what a command prints to target; returns its exit status."""
-    try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    except OSError as error:
-        raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    with process:
-        try:
-            output = process.stdout
-            while output is not None and (chunk := output.read(received.CHUNK)):
-                target.write(chunk)
-            target.flush()
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-
-
-def _status(status: int, options: argparse.Namespace) -> int:
-    """Return our exit code for that of ssh."""
-    if status == SSH_FAILED:
-        raise ClientError(f"cannot connect to {options.user}@{options.barman_host} by ssh")
-    return status if status >= 0 else FAILED
+    return fetch(options, name, destination, transfer_options(options, partial=options.partial))

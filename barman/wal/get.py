@@ -70,6 +70,10 @@ def main(arguments: Sequence[str]) -> int:
         name = _parse_name(options.wal_name)
         if is_url(server.wals_directory):
             raise ConfigError(f"the WAL archive of server '{server.name}' is in the cloud", hint=_CLOUD_HINT)
+        if options.stream:
+            sent = True
+            stream(server, name, options.stream, sys.stdout.buffer)
+            return 0
         if options.peek:
             for found in peek(server, name, options.peek):
                 messages.info(found)
@@ -104,6 +108,12 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep-compression", action="store_true", help="send the file as it is stored")
     command.add_argument(
         "-p", "--peek", metavar="SIZE", type=_positive, help="only list up to SIZE names that follow each other"
+    )
+    command.add_argument(
+        "--stream",
+        metavar="COUNT",
+        type=_positive,
+        help="write up to COUNT files that follow each other as a tar archive, each as it is stored",
     )
     command.add_argument("-t", "--test", action="store_true", help="only tell whether WAL could be sent")
 
@@ -145,6 +155,58 @@ def peek(server: HotServer, name: WalName, count: int) -> Iterator[str]:
         if segment_size is None:
             segment_size = _segment_size(server, parse_wal_name(current))
         current = next_segment(current, segment_size)
+
+
+def stream(server: HotServer, name: WalName, count: int, target: BinaryIO) -> None:
+    """Write up to count files, from name on without a gap, as a tar archive; each is flushed when it is complete.
+
+    They are compressed as they are stored, unless the receiver could not decompress them. _NotFound if there is none;
+    what is wrong with a later one raises, too, when those before it have been written.
+    """
+    # Here, because only this needs it.
+    import tarfile
+
+    is_first = True
+    for found in peek(server, name, count):
+        try:
+            with _open(server, parse_wal_name(found), partial=False) as wal:
+                _add_to_stream(wal, target)
+        except _NotFound:
+            if is_first:
+                raise
+            # It is still arriving, or went away in this moment.
+            break
+        is_first = False
+    if is_first:
+        raise _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
+    target.write(bytes(2 * tarfile.BLOCKSIZE))
+    target.flush()
+
+
+def _add_to_stream(wal: _Wal, target: BinaryIO) -> None:
+    import tarfile
+
+    if wal.is_encrypted:
+        raise _CannotSend(f"WAL file {wal.path} is encrypted, and there is no way to decrypt it")
+    if wal.codec is None and wal.name.kind is WalKind.SEGMENT and wal.size not in _SEGMENT_SIZES:
+        raise _CannotSend(f"WAL file {wal.path} is damaged: {wal.size} bytes are no segment")
+    with contextlib.ExitStack() as stack:
+        source, size = wal.file, wal.size
+        if wal.codec == "custom":
+            # The filter is known here only. Its output is a file, so its size can be told beforehand.
+            source = stack.enter_context(_decoded(wal))
+            size = os.fstat(source.fileno()).st_size
+        member = tarfile.TarInfo(wal.name.text)
+        member.size = size
+        target.write(member.tobuf(tarfile.USTAR_FORMAT))
+        left = size
+        while left and (chunk := source.read(min(_CHUNK, left))):
+            target.write(chunk)
+            left -= len(chunk)
+        if left:
+            raise _CannotSend(f"WAL file {wal.path} was cut short while it was sent")
+        target.write(bytes(-size % tarfile.BLOCKSIZE))
+        target.flush()
 
 
 def _segment_size(server: HotServer, name: WalName) -> int:

@@ -53,7 +53,7 @@ def run_program(scratch, *words, entry="barman", stdin=b""):
         check=False,
     )
     loaded = frozenset(notes.read_text().split("\n"))
-    return Run(ended.returncode, ended.stdout.decode(), ended.stderr.decode(), loaded)
+    return Run(ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(), loaded)
 
 
 def write_configuration(scratch, **options):

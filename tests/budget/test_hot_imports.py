@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from functools import cache
 
 import pytest
 
+from barman.client.acknowledged import Acknowledgements
 from tests.budget.programs import run_program, write_configuration
+from tests.support.wal import name_of, segment
 
 # what hot-safe modules may import, and so what comes with it
 ALLOWED = (
@@ -34,7 +37,8 @@ def programs(scratch):
     conf = write_configuration(scratch)
     archived = scratch / "home" / "main" / "wals" / WAL[:16]
     archived.mkdir(parents=True)
-    (archived / WAL).write_bytes(bytes(1 << 20))
+    (archived / WAL).write_bytes(segment(WAL))
+    spool = fill_spool(scratch, archived / WAL)
     ssh = scratch / "ssh"
     ssh.write_text("#!/bin/sh\ncat > /dev/null\n")
     ssh.chmod(0o755)
@@ -45,13 +49,47 @@ def programs(scratch):
         "get-wal of a missing file": ("barman", "-c", conf, "get-wal", "main", "0000000100000000000000FF"),
         "get-wal --peek": ("barman", "-c", conf, "get-wal", "--peek", "2", "main", WAL),
         "barman-wal-archive": ("barman_wal_archive", "host", "main", archived / WAL),
+        "barman-wal-archive of what is sent": (
+            "barman_wal_archive",
+            "--batch",
+            "9",
+            "--spool-dir",
+            spool,
+            "host",
+            "main",
+            archived / WAL,
+        ),
+        "barman-wal-restore from the spool": (
+            "barman_wal_restore",
+            "-p",
+            "3",
+            "--spool-dir",
+            spool,
+            "host",
+            "main",
+            WAL,
+            scratch / "RECOVERYXLOG",
+        ),
+        "get-wal --stream": ("barman", "-c", conf, "get-wal", "--stream", "2", "main", WAL),
         "barman-wal-restore": ("barman_wal_restore", "host", "main", WAL, scratch / "RECOVERYXLOG"),
     }
 
 
+def fill_spool(scratch, wal):
+    """A directory in which everything is ready: nobody needs to connect, and the spool is full."""
+    spool = scratch / "spool"
+    spool.mkdir()
+    for number in (1, 2, 3):
+        (spool / name_of(number)).write_bytes(segment(name_of(number)))
+    known = Acknowledgements(str(spool), "main barman@host")
+    known.add(str(wal), wal.stat(), time.time_ns() + 10**9)
+    return spool
+
+
 NAMES = (
     "put-wal --test", "put-wal of a broken stream", "get-wal", "get-wal of a missing file", "get-wal --peek",
-    "barman-wal-archive", "barman-wal-restore",
+    "get-wal --stream", "barman-wal-archive", "barman-wal-archive of what is sent", "barman-wal-restore",
+    "barman-wal-restore from the spool",
 )  # fmt: skip
 
 

@@ -85,8 +85,8 @@ def test_a_segment_of_the_archive_is_fetched(wire, options, stored):
 
 def test_segments_are_fetched_ahead(wire):
     wire.archive(WAL, CONTENT)
-    wire.archive(NEXT, CONTENT[::-1])
-    for name, content in ((WAL, CONTENT), (NEXT, CONTENT[::-1])):
+    wire.archive(NEXT, segment(NEXT, size=SIZE))
+    for name, content in ((WAL, CONTENT), (NEXT, segment(NEXT, size=SIZE))):
         assert (
             wire.run("barman-wal-restore", "-p", "2", "--spool-dir", wire.spool, "host", "main", name, wire.destination)
             == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
+import sys
 
 import pytest
 import zstandard
@@ -11,15 +13,12 @@ import zstandard
 from barman.client import wal_restore
 from barman.wal.hot_program import STOP_RECOVERY
 from tests.support.processes import wait_until
+from tests.support.wal import HISTORY, MIB, OTHER_SYSTEM_ID, SYSTEM_ID, segment
+from tests.support.wal import name_of as wal
 
-SIZE = 1 << 20
-
-
-def wal(number):
-    return f"{1:08X}{0:08X}{number:08X}"
-
-
+SIZE = MIB
 FIRST = wal(1)
+FAR = 30
 
 
 def restore(site, *words, name=FIRST, host="host", destination=None):
@@ -105,42 +104,165 @@ def test_no_ssh_at_all_is_exit_code_2(site, monkeypatch):
     assert restore(site, "-t") == 2
 
 
+def put_in_spool(site, name, content):
+    site.spool.mkdir(exist_ok=True)
+    (site.spool / name).write_bytes(content)
+
+
 def test_a_file_in_the_spool_is_delivered_without_asking(site):
-    site.spool.mkdir()
-    (site.spool / wal(1)).write_bytes(b"s" * SIZE)
+    put_in_spool(site, FIRST, segment(FIRST))
     assert restore(site, host="down") == 0
-    assert site.destination.read_bytes() == b"s" * SIZE
+    assert site.destination.read_bytes() == segment(FIRST)
     assert list(site.spool.iterdir()) == []
 
 
-def test_a_short_file_in_the_spool_is_fetched_again(site):
-    site.spool.mkdir()
-    (site.spool / wal(1)).write_bytes(b"s" * 1000)
-    site.archive(wal(1), b"a" * SIZE)
-    assert restore(site) == 0
-    assert site.destination.read_bytes() == b"a" * SIZE
+@pytest.mark.parametrize(
+    "content",
+    [segment(FIRST)[:1000], b"s" * SIZE, segment(wal(2)), segment(FIRST, system_id=OTHER_SYSTEM_ID)],
+    ids=["short", "rubbish", "another segment", "another cluster"],
+)
+def test_a_file_in_the_spool_that_cannot_be_the_one_wanted_is_fetched_again(site, content):
+    data = site.root / "data"
+    (data / "global").mkdir(parents=True)
+    (data / "pg_wal").mkdir()
+    (data / "global" / "pg_control").write_bytes(int(SYSTEM_ID).to_bytes(8, sys.byteorder) + bytes(8184))
+    put_in_spool(site, FIRST, content)
+    site.archive(FIRST, segment(FIRST, filling=1))
+    assert restore(site, destination=data / "pg_wal" / "RECOVERYXLOG") == 0
+    assert (data / "pg_wal" / "RECOVERYXLOG").read_bytes() == segment(FIRST, filling=1)
 
 
-def test_the_segments_that_follow_are_fetched_ahead(site):
-    for number in range(1, 8):
-        site.archive(wal(number), bytes([number]) * SIZE)
-    for number in range(1, 8):
-        assert restore(site, "-p", "4", name=wal(number)) == 0
-        assert site.destination.read_bytes() == bytes([number]) * SIZE
-    direct = [call for call in site.calls() if "--peek" not in call]
-    assert len(direct) == 7, "each segment travels once"
-    assert restore(site, "-p", "4", name=wal(8)) == 1
+def archive_many(site, numbers, timeline=1, compress=bytes):
+    for number in numbers:
+        name = wal(number, timeline=timeline)
+        site.archive(name, compress(segment(name)))
 
 
-def test_read_ahead_fetches_no_partial_files_and_leaves_only_whole_ones(site):
-    site.archive(wal(1), bytes(SIZE))
-    site.archive(wal(2), gzip.compress(bytes(SIZE))[:-20])
-    site.archive(wal(3), bytes(SIZE))
-    assert restore(site, "-p", "3", "-P") == 0
-    wait_until((site.spool / wal(3)).exists, "the third segment is there")
-    assert restore(site, "-p", "3", "-P", name=wal(2)) == STOP_RECOVERY
-    names = [path.name for path in site.spool.iterdir() if not path.name.endswith(".lock")]
-    assert names == [wal(3)]
+def follow(site, numbers, timeline=1, jobs=4):
+    for number in numbers:
+        name = wal(number, timeline=timeline)
+        assert restore(site, "-p", str(jobs), name=name) == 0
+        assert site.destination.read_bytes() == segment(name)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.ZstdCompressor().compress])
+def test_many_segments_travel_over_one_connection(site, compress):
+    archive_many(site, range(1, FAR), compress=compress)
+    follow(site, range(1, FAR))
+    assert len(site.calls()) == 1
+    assert restore(site, "-p", "4", name=wal(FAR)) == 1
+    assert waiting(site) == []
+
+
+def waiting(site):
+    return sorted(path.name for path in site.spool.iterdir() if path.name[0] != ".")
+
+
+def test_what_is_fetched_ahead_stays_within_the_number_of_jobs(site):
+    archive_many(site, range(1, FAR))
+    follow(site, [1], jobs=3)
+    wait_until(lambda: len(waiting(site)) == 3, "three segments wait")
+    follow(site, [2], jobs=3)
+    wait_until(lambda: wal(5) in waiting(site), "the next one comes")
+    assert waiting(site) == [wal(3), wal(4), wal(5)]
+
+
+def test_segments_archived_later_are_fetched_with_the_next_connection(site):
+    archive_many(site, range(1, 4))
+    follow(site, range(1, 4))
+    archive_many(site, range(4, 7))
+    follow(site, range(4, 7))
+    assert len(site.calls()) == 2
+
+
+def test_a_gap_ends_fetching_ahead_and_is_a_missing_file(site):
+    archive_many(site, [1, 2, 4, 5])
+    follow(site, [1, 2])
+    assert restore(site, "-p", "4", name=wal(3)) == 1
+    archive_many(site, [3])
+    follow(site, [3, 4, 5])
+
+
+def test_recovery_may_go_to_another_timeline_while_the_old_one_is_fetched(site):
+    archive_many(site, range(1, FAR))
+    archive_many(site, range(3, FAR), timeline=2)
+    site.archive("00000002.history", HISTORY.encode())
+    follow(site, [1, 2])
+    assert restore(site, "-p", "4", name="00000002.history") == 0
+    assert restore(site, "-p", "4", name="00000003.history") == 1
+    follow(site, range(3, FAR), timeline=2)
+    wait_until(lambda: waiting(site) == [], "nothing of the old timeline stays")
+    assert len(site.calls()) <= 5
+
+
+def test_recovery_may_begin_again_further_back(site):
+    archive_many(site, range(1, 20))
+    follow(site, range(5, 9))
+    follow(site, range(1, 20))
+
+
+def test_a_damaged_segment_stops_recovery_only_when_its_turn_has_come(site, capfd):
+    archive_many(site, [1, 2, 4])
+    site.archive(wal(3), gzip.compress(segment(wal(3)))[:-20])
+    follow(site, [1, 2])
+    assert restore(site, "-p", "4", name=wal(3)) == STOP_RECOVERY
+    assert "too early" in capfd.readouterr().err
+    assert restore(site, "-p", "4", name=wal(3)) == STOP_RECOVERY
+
+
+def test_a_segment_of_another_name_does_not_arrive(site, capfd):
+    site.archive(FIRST, segment(wal(2)))
+    assert restore(site, "-p", "4") == STOP_RECOVERY
+    assert "does not match the name" in capfd.readouterr().err
+
+
+def test_the_exit_code_is_that_of_the_first_segment(site, capfd):
+    assert restore(site, "-p", "4", host="down") == 2
+    assert "cannot connect to barman@down" in capfd.readouterr().err
+    assert restore(site, "-p", "4") == 1
+    assert "not found" in capfd.readouterr().err
+    assert restore(site, "-p", "4", host="silent") == STOP_RECOVERY
+    assert leftovers(site) == []
+
+
+def test_a_partial_segment_is_delivered_at_the_end_and_not_fetched_ahead(site):
+    archive_many(site, [1, 2])
+    site.archive(f"{wal(3)}.partial", segment(wal(3)))
+    follow(site, [1, 2])
+    assert restore(site, "-p", "4", name=wal(3)) == 1
+    assert restore(site, "-p", "4", "-P", name=wal(3)) == 0
+    assert site.destination.read_bytes() == segment(wal(3))
+
+
+def test_a_fetching_process_that_is_killed_is_replaced(site):
+    archive_many(site, range(1, FAR))
+    follow(site, [1])
+    wait_until(lambda: len(waiting(site)) == 4, "the spool is full")
+    (lock,) = site.spool.glob("*.lock")
+    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+    (site.spool / f".{wal(9)}.tmp").write_bytes(b"half")
+    follow(site, range(2, FAR))
+    wait_until(lambda: not (site.spool / f".{wal(9)}.tmp").exists(), "what it left is removed")
+
+
+def test_two_origins_never_share_segments(site):
+    archive_many(site, range(1, 9))
+    follow(site, [1])
+    wait_until(lambda: len(waiting(site)) == 4, "segments wait")
+    assert restore(site, "-p", "4", name=wal(2), host="lost") == 1
+    assert restore(site, "-p", "4", "-U", "other", name=wal(2)) == 0
+    assert sum(path.name.startswith("origin-") for path in site.spool.iterdir()) == 2
+
+
+def test_a_barman_that_sends_one_file_at_a_time_is_understood(site):
+    far = site.root / "far_barman.py"
+    far.write_text(
+        "import sys\nif '--stream' in ' '.join(sys.argv):\n    sys.stderr.write('unrecognized')\n    sys.exit(2)\n"
+        + far.read_text()
+    )
+    archive_many(site, range(1, 10))
+    follow(site, range(1, 10))
+    assert restore(site, "-p", "4", name=wal(10)) == 1
 
 
 def test_a_spool_directory_that_cannot_be_made_is_exit_code_2(site):
@@ -153,7 +275,7 @@ def test_a_spool_directory_that_cannot_be_made_is_exit_code_2(site):
 def test_a_spool_directory_of_somebody_else_is_not_trusted(site):
     site.spool.mkdir()
     os.chown(site.spool, 65534, 65534)
-    (site.spool / wal(1)).write_bytes(b"evil" * (SIZE // 4))
+    (site.spool / wal(1)).write_bytes(segment(wal(1), filling=6))
     os.chown(site.spool / wal(1), 65534, 65534)
     site.archive(wal(1), b"a" * SIZE)
     assert restore(site) == 0

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import sys
+import tarfile
 
 import pytest
 import zstandard
@@ -257,3 +258,47 @@ def test_a_full_disk_behind_standard_output_stops_recovery(archive, monkeypatch,
         assert get.main(["-c", str(archive.conf), "get-wal", "main", wal(1)]) == STOP_RECOVERY
         monkeypatch.undo()
     assert "No space left" in capsys.readouterr().err
+
+
+def members(stream):
+    with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}
+
+
+def test_a_stream_holds_the_files_that_follow_each_other_as_they_are_stored(archive, get_wal):
+    contents = {wal(1): os.urandom(SIZE), wal(2): gzip.compress(bytes(SIZE)), wal(3): os.urandom(SIZE)}
+    for name, content in contents.items():
+        archive.put("wals", name, content)
+    archive.put("wals", wal(5), bytes(SIZE))
+    assert members(get_wal("--stream", "9", "main", wal(1))[1]) == contents
+    assert list(members(get_wal("--stream", "2", "main", wal(2))[1])) == [wal(2), wal(3)]
+
+
+def test_a_stream_without_its_first_file_is_exit_code_1_and_no_output(archive, get_wal):
+    archive.put("wals", wal(2), bytes(SIZE))
+    assert get_wal("--stream", "9", "main", wal(1))[:2] == (1, b"")
+
+
+def test_a_stream_ends_before_a_segment_that_is_still_arriving(archive, get_wal):
+    archive.put("wals", wal(1), bytes(SIZE))
+    archive.put("incoming", wal(2), bytes(1000))
+    status, out, _ = get_wal("--stream", "9", "main", wal(1))
+    assert (status, list(members(out))) == (0, [wal(1)])
+
+
+def test_a_damaged_file_breaks_a_stream_off_behind_those_before_it(archive, get_wal):
+    archive.put("wals", wal(1), bytes(SIZE))
+    archive.put("wals", wal(2), bytes(1000))
+    status, out, err = get_wal("--stream", "9", "main", wal(1))
+    assert status == STOP_RECOVERY
+    assert len(out) == SIZE + 512
+    assert "1000 bytes are no segment" in err
+
+
+def test_files_of_a_custom_filter_are_decoded_before_they_are_streamed(archive, get_wal, tmp_path):
+    filters = "custom_compression_filter = x\ncustom_decompression_filter = tail -c +4\n"
+    magic = "custom_compression_magic = 0x787878\n"
+    write_configuration(tmp_path, f"{SERVER}compression = custom\n{filters}{magic}")
+    content = os.urandom(SIZE)
+    archive.put("wals", wal(1), b"xxx" + content)
+    assert members(get_wal("--stream", "9", "main", wal(1))[1]) == {wal(1): content}

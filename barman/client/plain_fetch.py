@@ -1,0 +1,80 @@
+"""Fetching one WAL file with get-wal, whichever Barman is at the far side. Hot-safe."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, BinaryIO
+
+from barman.client import received
+from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv
+from barman.client.spool import replacing
+from barman.wal.hot_program import STOP_RECOVERY
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+BAD_DESTINATION = 3
+
+
+def transfer_options(options: argparse.Namespace, *, partial: bool) -> list[str]:
+    """Return the options of get-wal that say in which form files travel."""
+    arguments = [f"--{options.compression}"] if options.compression else []
+    keeps = options.keep_compression and not options.compression
+    return arguments + ["--keep-compression"] * keeps + ["--partial"] * partial
+
+
+def fetch(options: argparse.Namespace, name: str, path: str, arguments: Sequence[str], *, quiet: bool = False) -> int:
+    """Make path the file name, complete and decompressed; returns the exit code, path untouched if it is not 0.
+
+    arguments: options of get-wal. quiet: nobody reads what the far side has to say.
+    """
+    argv = build_get_argv(options, name, arguments)
+    try:
+        with replacing(path) as target:
+            try:
+                status = _transfer(argv, target, quiet=quiet)
+                if status != 0:
+                    raise _Ended(status)
+                received.finish(target.name, name)
+            except OSError as error:
+                raise ClientError(f"cannot write {path}: {error.strerror}", STOP_RECOVERY) from error
+    except _Ended as ended:
+        return exit_code(ended.status, options)
+    except OSError as error:
+        raise ClientError(f"cannot open {path}: {error.strerror}", BAD_DESTINATION) from error
+    return 0
+
+
+class _Ended(Exception):
+    """The transfer ended with this status, which is not 0."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _transfer(argv: Sequence[str], target: BinaryIO, *, quiet: bool) -> int:
+    """Write what a command prints to target; returns its exit status."""
+    stderr = subprocess.DEVNULL if quiet else None
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+    except OSError as error:
+        raise ClientError(f"cannot run ssh: {error.strerror}") from error
+    with process:
+        try:
+            output = process.stdout
+            while output is not None and (chunk := output.read(received.CHUNK)):
+                target.write(chunk)
+            target.flush()
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def exit_code(status: int, options: argparse.Namespace) -> int:
+    """Return our exit code for that of ssh."""
+    if status == SSH_FAILED:
+        raise ClientError(f"cannot connect to {options.user}@{options.barman_host} by ssh")
+    return status if status >= 0 else FAILED
