@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.backup.copy_plan import Known, Portion, TreePlan, Way, plan_tree, portions_of
-from barman.errors import CommandError
-from barman.host import clock, rsync, runner, transfer
+from barman.backup.rsync_runs import RsyncRuns
+from barman.host import clock, rsync, transfer
 from barman.host.files import make_directories, naming, remove_tree
 from barman.human import pretty_size
 
@@ -34,13 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# How often files that change while they are read are read once more.
-_ROUNDS = 5
 _LOG_EVERY_S = 60.0
 _PRIVATE = 0o700
 _SCRATCH = ".copying"
-# What a shell says of a program that is not there.
-_NOT_FOUND = 127
 
 
 class Previous(NamedTuple):
@@ -71,7 +67,9 @@ class Copier:
         self._directory = directory
         self._scratch = directory / _SCRATCH
         self._host = host
-        self._environment = {**environment, "LC_ALL": "C", "TZ": "UTC"}
+        self._rsync = RsyncRuns(
+            environment, host=host, settings=settings, reporter=reporter, workers=workers, advance=self._advance
+        )
         self._settings = settings
         self._previous = previous
         self._times = times
@@ -104,8 +102,8 @@ class Copier:
             if lane is None:
                 self._bring(path, os.path.join(target, name), self._flow())
             else:
-                argv = rsync.copy_argv(rsync.Source(directory, lane), target, scratch=os.fspath(self._scratch))
-                self._insist(argv, [name], target)
+                argv = rsync.copy_argv(rsync.Source(directory, lane), target, scratch=os.fspath(self._own_scratch()))
+                self._rsync.copy(argv, [name], target, self._own_scratch())
             self._times.copied(label, (began, clock.monotonic()))
 
         self._workers.work_off([task])
@@ -145,21 +143,8 @@ class Copier:
         return [plans[tree.part] for tree in trees]
 
     def _list(self, tree: Tree, lane: Lane) -> list[Entry]:
-        found: list[Entry] = []
-        complaints = rsync.Complaints()
-
-        def take(line: str) -> None:
-            entry = rsync.parse_entry(line)
-            if entry is None:
-                complaints.take(line)
-            else:
-                found.append(entry)
-
-        argv = rsync.list_argv(rsync.Source(tree.directory, lane), tree.filters)
-        done = self._run(argv, take)
-        if not complaints.is_harmless(done.status):
-            raise self._failed(done.status, complaints, argv)
-        for path in complaints.dangling:
+        found, dangling = self._rsync.list_files(rsync.list_argv(rsync.Source(tree.directory, lane), tree.filters))
+        for path in dangling:
             self._reporter.warning(f"{path} on {self._host} is a link that leads nowhere; it is not in the backup")
         return found
 
@@ -211,14 +196,14 @@ class Copier:
         argv = rsync.copy_argv(
             rsync.Source(tree.directory, lane),
             target,
-            scratch=os.fspath(self._scratch),
+            scratch=os.fspath(self._own_scratch()),
             basis=None if self._previous is None else os.fspath(self._previous.directory / tree.part),
             compare=is_doubtful,
             link=is_doubtful and self._links,
             bandwidth_kib_s=_share(self._limit(tree), sharers),
             compress=self._settings.network_compression,
         )
-        self._insist(argv, [entry.name for entry in portion.entries], target)
+        self._rsync.copy(argv, [entry.name for entry in portion.entries], target, self._own_scratch())
 
     def _copy_here(self, portion: Portion) -> None:
         """Copy a portion from this host, from the source or the previous backup, faster than rsync does."""
@@ -239,9 +224,15 @@ class Copier:
             else:
                 self._bring(source, target, flow)
 
+    def _own_scratch(self) -> Path:
+        """Return a directory of this thread's own, where files are written until they are whole."""
+        directory = self._scratch / str(threading.get_ident())
+        directory.mkdir(exist_ok=True)
+        return directory
+
     def _bring(self, source: str, target: str, flow: Flow) -> None:
         """Copy a file of this host, if it is still there; target is another file afterwards, never written into."""
-        temporary = self._scratch / str(threading.get_ident())
+        temporary = self._own_scratch() / "file"
         try:
             transfer.copy_file(source, os.fspath(temporary), flow)
         except FileNotFoundError:
@@ -282,80 +273,10 @@ class Copier:
         limits = (self._settings.bandwidth_limit, self._settings.tablespace_bandwidth_limit.get(tree.label))
         return min((limit for limit in limits if limit), default=None)
 
-    def _insist(self, argv: list[str], names: Sequence[str], target: str) -> None:
-        """Copy files, as often again as the settings allow."""
-        left = self._settings.basebackup_retry_times
-        while True:
-            try:
-                self._copy_names(argv, names, target)
-            except CommandError as error:
-                if left <= 0:
-                    raise
-                pause_s = self._settings.basebackup_retry_sleep
-                self._reporter.warning(f"{error.message}; trying again in {pause_s} seconds ({left} more)")
-                left -= 1
-                self._workers.pause(pause_s)
-                _unlink_shared(target, names)
-            else:
-                return
-
-    def _copy_names(self, argv: list[str], names: Sequence[str], target: str) -> None:
-        for number in range(_ROUNDS):
-            complaints = rsync.Complaints()
-            take = partial(self._take, complaints)
-            # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
-            done = self._run(argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], take, names)
-            if complaints.is_harmless(done.status):
-                return
-            if not complaints.is_worth_repeating(done.status):
-                break
-            _unlink_shared(target, names)
-        raise self._failed(done.status, complaints, argv)
-
-    def _take(self, complaints: rsync.Complaints, line: str) -> None:
-        size = rsync.parse_copied(line)
-        if size is None:
-            complaints.take(line)
-        else:
-            self._advance(size)
-
     def _advance(self, size: int) -> None:
         self._done += size
         if self._bar is not None:
             self._bar.advance(size)
-
-    def _run(
-        self, argv: list[str], on_line: Callable[[str], None], names: Sequence[str] | None = None
-    ) -> runner.Completed:
-        _log.debug("running %s", argv)
-        return runner.run(
-            argv,
-            timeout_s=None,
-            env=self._environment,
-            input=None if names is None else b"".join(os.fsencode(name) + b"\0" for name in names),
-            check=False,
-            on_line=on_line,
-            on_tick=self._workers.check,
-        )
-
-    def _failed(self, status: int, complaints: rsync.Complaints, argv: Sequence[str]) -> CommandError:
-        hint = None
-        if status == _NOT_FOUND:
-            hint = "Is rsync installed there?"
-        return CommandError(
-            f"cannot copy from {self._host}: {complaints.reason(status)}", argv=argv, status=status, hint=hint
-        )
-
-
-def _unlink_shared(target: str, names: Sequence[str]) -> None:
-    """Remove what a failed attempt has linked to an earlier backup: a link shares its times and modes."""
-    for name in names:
-        path = os.path.join(target, name)
-        try:
-            if os.lstat(path).st_nlink > 1:
-                os.unlink(path)
-        except FileNotFoundError:
-            continue
 
 
 def _share(limit: int | None, sharers: int) -> int | None:

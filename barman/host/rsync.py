@@ -17,6 +17,9 @@ VANISHED = 24
 
 # What every line about a file begins with; everything else rsync says is a message.
 _MARK = "=="
+# With %b in it the line comes after the file, not before. Source: rsync, options.c, log_before_transfer.
+_COPIED = f"--out-format={_MARK}%b %l %n"
+_COPIED_LINE = re.compile(r"==\d+ (\d+) (.*)", re.DOTALL)
 _LISTED = re.compile(r"==(.)(.)\S* ([rwxsStT-]{9}) (\d+) (\d{4})/(\d\d)/(\d\d)-(\d\d):(\d\d):(\d\d) (.*)", re.DOTALL)
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
 _WILD = re.compile(r"[*?\[]")
@@ -47,6 +50,13 @@ class Entry(NamedTuple):
     mode: int
     is_directory: bool
     is_link: bool = False
+
+
+class Copied(NamedTuple):
+    """A file that has been copied. name: relative to where it was copied from and to."""
+
+    size: int
+    name: str
 
 
 class Source(NamedTuple):
@@ -98,13 +108,16 @@ def copy_argv(  # noqa: PLR0913  one keyword per choice of the command line
     a file is equal to that in basis make it a link to that. follow: copy what links lead to, not the links.
     """
     options = [_links(follow=follow), "--perms", "--times", "--ignore-missing-args", "--no-implied-dirs"]
-    options += ["--from0", "--files-from=-", f"--temp-dir={scratch}", f"--out-format={_MARK}%l"]
+    options += ["--from0", "--files-from=-", f"--temp-dir={scratch}"]
+    options += ["--8-bit-output", _COPIED]
     if basis is not None:
         options += [f"--{'link' if link else 'copy'}-dest={basis}", *(["--checksum"] if compare else [])]
     if bandwidth_kib_s:
         options.append(f"--bwlimit={bandwidth_kib_s}")
     if compress:
-        options.append("--compress")
+        # Which codec, both ends agree on: zstd or lz4 where both have them. More than the first level costs more time
+        # than it saves.
+        options += ["--compress", "--compress-level=1"]
     return ["rsync", *options, *source.options, f"{source.location}/", f"{target}/"]
 
 
@@ -125,15 +138,17 @@ def push_argv(
     trust equal sizes and times. moves: remove what has arrived.
     """
     options = ["--links", "--perms", "--times", "--omit-dir-times", "--chmod=Du+rwx", "--no-implied-dirs"]
-    options += ["--from0", "--files-from=-", f"--out-format={_MARK}%l"]
+    options += ["--from0", "--files-from=-", _COPIED]
     options += ["--whole-file"] * whole + ["--checksum"] * compare + ["--remove-source-files"] * moves
-    options += ["--compress"] * compress + [f"--bwlimit={bandwidth_kib_s}"] * bool(bandwidth_kib_s)
+    options += ["--compress", "--compress-level=1"] * compress + [f"--bwlimit={bandwidth_kib_s}"] * bool(
+        bandwidth_kib_s
+    )
     return ["rsync", *options, *target.options, f"{source}/", f"{target.location}/"]
 
 
 def pull_argv(source: Source, target: str, filters: Sequence[str]) -> list[str]:
     """Return the command that copies what filters (--include=, --exclude=, --max-size=) let through, links as links."""
-    options = ["--recursive", "--links", "--perms", "--times", "--prune-empty-dirs", f"--out-format={_MARK}%l"]
+    options = ["--recursive", "--links", "--perms", "--times", "--prune-empty-dirs", _COPIED]
     return ["rsync", *options, *source.options, *filters, f"{source.location}/", f"{target}/"]
 
 
@@ -165,10 +180,10 @@ def parse_entry(line: str) -> Entry | None:
     )
 
 
-def parse_copied(line: str) -> int | None:
-    """Return the size of the file a line of copy_argv's output tells of; None if the line is a message."""
-    size = line.removeprefix(_MARK)
-    return int(size) if size != line and size.isdigit() else None
+def parse_copied(line: str) -> Copied | None:
+    """Return the file a line of copy_argv's, push_argv's or pull_argv's output tells of; None: it is a message."""
+    match = _COPIED_LINE.fullmatch(line)
+    return None if match is None else Copied(int(match[1]), _unescape(match[2]))
 
 
 class Complaints:

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
-from barman.host.files import naming
+from barman.host.files import naming, start_flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -128,13 +128,14 @@ def copy_file(source: str, target: str, flow: Flow) -> None:
 def copy_bytes(reader: int, writer: int, flow: Flow, *, source: str, target: str) -> int:
     """Copy what is left of a file to another, by descriptor, inside the kernel where it can; return the byte count.
 
-    Shares the blocks where the file system can do that. source, target: for the OSError.
+    Shares the blocks where the file system can do that. It is being flushed already. source, target: for the OSError.
     """
     total = 0
     with naming(target):
         for move in (_copy_range, _send):
             with contextlib.suppress(_Unable):
                 while size := move(reader, writer, flow.chunk_size):
+                    start_flush(writer, total, size)
                     total += size
                     flow.passed(size)
                 return total
@@ -145,6 +146,7 @@ def copy_bytes(reader: int, writer: int, flow: Flow, *, source: str, target: str
             return total
         with naming(target):
             write_all(writer, data)
+        start_flush(writer, total, len(data))
         total += len(data)
         flow.passed(len(data))
 
@@ -155,6 +157,7 @@ def copy_stream(reader: BinaryIO, writer: int, flow: Flow, *, target: str) -> in
     while data := reader.read(min(flow.chunk_size, 1 << 20)):
         with naming(target):
             write_all(writer, data)
+        start_flush(writer, total, len(data))
         total += len(data)
         flow.passed(len(data))
     return total

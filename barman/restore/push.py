@@ -168,8 +168,8 @@ class Pusher:
 
 
 def _take(complaints: rsync.Complaints, bar: Bar | None, line: str) -> None:
-    size = rsync.parse_copied(line)
-    if size is None:
+    copied = rsync.parse_copied(line)
+    if copied is None:
         complaints.take(line)
     elif bar is not None:
-        bar.advance(size)
+        bar.advance(copied.size)

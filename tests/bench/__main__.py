@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import tempfile
+from functools import partial
 
 from tests.bench import archive_wal, catalogue, copying, cron, start_up
 from tests.bench.subjects import subjects
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
     parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
+    parser.add_argument("--scale", type=float, default=1, help="copying: this part of the files only (1)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="copying: only cases with this in their name")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(_BENCHMARKS)
     if unknown:
@@ -41,7 +44,10 @@ def main() -> None:
             scratch = directory / name
             scratch.mkdir()
             give(scratch)
-            _BENCHMARKS[name](programs, scratch, arguments.rounds)
+            benchmark = _BENCHMARKS[name]
+            if name == "copying":
+                benchmark = partial(copying.main, scale=arguments.scale, only=arguments.only)
+            benchmark(programs, scratch, arguments.rounds)
             shutil.rmtree(scratch)
     finally:
         end_processes_of(directory)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Files, and the bytes of each.
 _SHAPES = {"2 GiB": (8, 256 << 20), "100 000 files": (100_000, 8192)}
 _CHUNK = 1 << 20
+_LIMIT_S = 300
 _LINK = {"reuse_backup": "link"}
 _CASES: Mapping[str, tuple[bool, Mapping[str, object]]] = {
     "here, full": (False, {}),
@@ -38,17 +39,18 @@ _CASES: Mapping[str, tuple[bool, Mapping[str, object]]] = {
 }
 
 
-def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
-    """Print the tables."""
+def main(programs: Mapping[str, Path], scratch: Path, rounds: int, *, scale: float = 1, only: str = "") -> None:
+    """Print the tables. scale: of the shapes' number of files. only: those cases that have it in their name."""
     header = ("backup", "ours, s", "3.19.1, s", "times faster", "ours, MiB", "3.19.1, MiB")
     sshd = Sshd(scratch / "sshd")
     clusters = ClusterMaker(scratch)
     try:
         for shape, (files, size) in _SHAPES.items():
             cluster = clusters.make(choose(each=False)[0], shape.replace(" ", ""))
-            _fill(cluster, files, size)
-            rows = _rows(programs, scratch / f"homes-{files}", cluster, sshd.command, rounds)
-            print_table(f"backups of a cluster of {shape}, copied with rsync", header, rows)
+            _fill(cluster, max(1, int(files * scale)), size)
+            rows = _rows(programs, scratch / f"homes-{files}", cluster, sshd.command, rounds, only)
+            title = f"backups of a cluster of {shape}{'' if scale == 1 else f' × {scale:g}'}, copied with rsync"
+            print_table(title, header, rows)
             cluster.stop()
     finally:
         clusters.close()
@@ -73,12 +75,14 @@ def _made(path: Path) -> Path:
 
 
 def _rows(
-    programs: Mapping[str, Path], directory: Path, cluster: Cluster, ssh: str, rounds: int
+    programs: Mapping[str, Path], directory: Path, cluster: Cluster, ssh: str, rounds: int, only: str
 ) -> Iterator[tuple[object, ...]]:
     directory.mkdir()
     give(directory)
     servers = {name: _server(directory / name, bindir, cluster) for name, bindir in programs.items()}
     for case, (is_remote, options) in _CASES.items():
+        if only not in case:
+            continue
         cases = {name: partial(_run, server, ssh if is_remote else None, options) for name, server in servers.items()}
         found = interleave(cases, rounds)
         peaks = compare(found, lambda one: one.peak_mib)
@@ -105,6 +109,6 @@ def _run(server: BarmanServer, ssh: str | None, options: Mapping[str, object]) -
     defaults = {"parallel_jobs": None, "reuse_backup": None, "network_compression": None}
     method = {"backup_method": "local-rsync" if ssh is None else "rsync", "ssh_command": ssh}
     server.set(**{**defaults, **method, **options})
-    found = measure(server.home.argv("backup", server.name), server.home.environment())
+    found = measure(server.home.argv("backup", server.name), server.home.environment(), limit_s=_LIMIT_S)
     server.run("delete", server.backup_ids()[-1])
     return found

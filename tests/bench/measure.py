@@ -39,7 +39,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - began, c
 class Measured:
     """One run of a program. cpu_s: of all its processes. peak_mib: memory of the largest of them.
 
-    settled_s: until what it left running in the background had ended, too. is_over: it was stopped after LIMIT_S.
+    settled_s: until what it left running in the background had ended, too. is_over: it was stopped.
     """
 
     seconds: float
@@ -49,9 +49,9 @@ class Measured:
     is_over: bool = False
 
 
-def measure(argv: Sequence[str | Path], env: Mapping[str, str]) -> Measured:
-    """Run argv as the unprivileged user and measure it; a failure of it ends the benchmark."""
-    command = [sys.executable, "-I", "-S", "-c", _STOPWATCH, str(LIMIT_S), *(str(word) for word in argv)]
+def measure(argv: Sequence[str | Path], env: Mapping[str, str], *, limit_s: int = LIMIT_S) -> Measured:
+    """Run argv as the unprivileged user and measure it, for limit_s at most; a failure of it ends the benchmark."""
+    command = [sys.executable, "-I", "-S", "-c", _STOPWATCH, str(limit_s), *(str(word) for word in argv)]
     ended = subprocess.run(command, env=dict(env), cwd="/", capture_output=True, text=True, check=True, **as_user())
     status, seconds, cpu_s, peak_kib = json.loads(ended.stdout)
     if status not in {0, -signal.SIGALRM}:
@@ -62,7 +62,7 @@ def measure(argv: Sequence[str | Path], env: Mapping[str, str]) -> Measured:
 def interleave(cases: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, Measured]:
     """Run every case rounds times, taking turns; return the median of each figure, by case.
 
-    What takes longer than LIMIT_S is not tried again.
+    What takes longer than its limit is not tried again.
     """
     runs: dict[str, list[Measured]] = {name: [] for name in cases}
     for _ in range(rounds):

@@ -6,13 +6,10 @@ import os
 import shutil
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.support.processes import run, start, wait_until
 from tests.support.users import give, unprivileged_user
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -92,6 +89,14 @@ class Sshd:
 
 
 def _allow_login() -> None:
-    """An account made without a password is locked, for sshd too, unless it has an impossible one."""
+    """An account made without a password is locked, for sshd too, unless it has an impossible one.
+
+    Without a home, the shell that sshd starts says so, and Barman 3.19 takes no output but its own.
+    """
     if os.geteuid() == 0:
-        subprocess.run(["usermod", "-p", "*", unprivileged_user().pw_name], check=False, capture_output=True)
+        user = unprivileged_user()
+        subprocess.run(["usermod", "-p", "*", user.pw_name], check=False, capture_output=True)
+        home = Path(user.pw_dir)
+        if not home.exists():
+            home.mkdir(parents=True, exist_ok=True)
+            give(home)

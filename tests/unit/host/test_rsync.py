@@ -65,7 +65,7 @@ def test_a_copy_never_writes_into_a_file_that_is_there(tmp_path):
     os.link(target / "one", tmp_path / "elsewhere")
     status, lines = _lines(copy_argv(Source(str(source), None), str(target), scratch=str(scratch)), b"one\0missing\0")
     assert status == 0
-    assert [parse_copied(line) for line in lines] == [11]
+    assert [parse_copied(line) for line in lines] == [(11, "one")]
     assert (target / "one").read_text() == "new content"
     assert (tmp_path / "elsewhere").read_text() == "old"
 
@@ -162,7 +162,7 @@ def test_what_is_sent_has_its_modes_times_and_links(tmp_path):
 
     status, lines = _lines(push_argv(str(source), Source(str(target), None), whole=True), b"sub\0link\0sub/one\0")
 
-    assert (status, sum(parse_copied(line) or 0 for line in lines) >= 7) == (0, True)
+    assert (status, sum(copied.size for line in lines if (copied := parse_copied(line))) >= 7) == (0, True)
     assert sorted(path.name for path in target.rglob("*")) == ["link", "one", "sub"]
     assert (target / "sub").stat().st_mode & 0o777 == 0o750
     found = (target / "sub" / "one").stat()

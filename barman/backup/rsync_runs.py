@@ -1,0 +1,174 @@
+"""Running rsync until all files of a portion are there, and hearing what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from barman.errors import CommandError
+from barman.host import rsync, runner
+from barman.host.files import start_flush
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from barman.backup.workers import Workers
+    from barman.config.settings import ServerSettings
+    from barman.host.rsync import Entry
+    from barman.progress import Reporter
+
+_log = logging.getLogger(__name__)
+
+# How often files that change while they are read are read once more.
+_ROUNDS = 5
+# What a shell says of a program that is not there.
+_NOT_FOUND = 127
+
+
+class RsyncRuns:
+    """The runs of rsync of one backup; for any thread."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        host: str,
+        settings: ServerSettings,
+        reporter: Reporter,
+        workers: Workers[str | None],
+        advance: Callable[[int], None],
+    ) -> None:
+        """host: the source's name for messages. advance: told how many bytes more have been copied."""
+        self._environment = {**environment, "LC_ALL": "C", "TZ": "UTC"}
+        self._host = host
+        self._settings = settings
+        self._reporter = reporter
+        self._workers = workers
+        self._advance = advance
+
+    def list_files(self, argv: Sequence[str]) -> tuple[list[Entry], Sequence[str]]:
+        """Run list_argv's command; return what is there, and the links that lead nowhere. CommandError."""
+        found: list[Entry] = []
+        complaints = rsync.Complaints()
+
+        def take(line: str) -> None:
+            entry = rsync.parse_entry(line)
+            if entry is None:
+                complaints.take(line)
+            else:
+                found.append(entry)
+
+        done = self._run(argv, take)
+        if not complaints.is_harmless(done.status):
+            raise self._failed(done.status, complaints, argv)
+        return found, complaints.dangling
+
+    def copy(self, argv: list[str], names: Sequence[str], target: str, scratch: Path) -> None:
+        """Run copy_argv's command for these files, as often again as the settings allow. scratch: this run's own."""
+        left = self._settings.basebackup_retry_times
+        while True:
+            try:
+                self._copy(argv, names, target, scratch)
+            except CommandError as error:
+                if left <= 0:
+                    raise
+                pause_s = self._settings.basebackup_retry_sleep
+                self._reporter.warning(f"{error.message}; trying again in {pause_s} seconds ({left} more)")
+                left -= 1
+                self._workers.pause(pause_s)
+                _unlink_shared(target, names)
+            else:
+                return
+
+    def _copy(self, argv: list[str], names: Sequence[str], target: str, scratch: Path) -> None:
+        for number in range(_ROUNDS):
+            complaints = rsync.Complaints()
+            listener = _Listener(target, scratch, complaints, self._advance)
+            # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
+            done = self._run(
+                argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], listener.take, names, listener.tick
+            )
+            if complaints.is_harmless(done.status):
+                return
+            if not complaints.is_worth_repeating(done.status):
+                break
+            _unlink_shared(target, names)
+        raise self._failed(done.status, complaints, argv)
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        on_line: Callable[[str], None],
+        names: Sequence[str] | None = None,
+        on_tick: Callable[[], None] | None = None,
+    ) -> runner.Completed:
+        def tick() -> None:
+            self._workers.check()
+            if on_tick is not None:
+                on_tick()
+
+        _log.debug("running %s", argv)
+        return runner.run(
+            argv,
+            timeout_s=None,
+            env=self._environment,
+            input=None if names is None else b"".join(os.fsencode(name) + b"\0" for name in names),
+            check=False,
+            on_line=on_line,
+            on_tick=tick,
+        )
+
+    def _failed(self, status: int, complaints: rsync.Complaints, argv: Sequence[str]) -> CommandError:
+        hint = None
+        if status == _NOT_FOUND:
+            hint = "Is rsync installed there?"
+        return CommandError(
+            f"cannot copy from {self._host}: {complaints.reason(status)}", argv=argv, status=status, hint=hint
+        )
+
+
+def _unlink_shared(target: str, names: Sequence[str]) -> None:
+    """Remove what a failed attempt has linked to an earlier backup: a link shares its times and modes."""
+    for name in names:
+        path = os.path.join(target, name)
+        try:
+            if os.lstat(path).st_nlink > 1:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue
+
+
+class _Listener:
+    """Hears what one rsync says while it copies into target, and sees how far it is with a file."""
+
+    def __init__(
+        self, target: str, scratch: Path, complaints: rsync.Complaints, advance: Callable[[int], None]
+    ) -> None:
+        """scratch: where this rsync, and no other, writes a file until it is whole."""
+        self._target = target
+        self._scratch = scratch
+        self._complaints = complaints
+        self._advance = advance
+        self._told = 0
+
+    def take(self, line: str) -> None:
+        """Take one line."""
+        copied = rsync.parse_copied(line)
+        if copied is None:
+            self._complaints.take(line)
+            return
+        self._advance(copied.size - self._told)
+        self._told = 0
+        with contextlib.suppress(OSError), open(os.path.join(self._target, copied.name), "rb") as file:
+            start_flush(file.fileno())
+
+    def tick(self) -> None:
+        """Look how much of the present file is there."""
+        with contextlib.suppress(OSError), os.scandir(self._scratch) as entries:
+            there = sum(entry.stat().st_size for entry in entries)
+            if there > self._told:
+                self._advance(there - self._told)
+                self._told = there
