@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from barman.catalog.xlogdb import WalEntry, XlogDb
 from barman.errors import CatalogError, NotFound
 from barman.host import files
-from barman.postgres.wal_names import archive_directory, is_wal_name, parse_wal_name, timeline_of
+from barman.postgres.wal_names import archive_directory, is_wal_name, timeline_of
 from barman.storage.openpgp import is_openpgp
 
 if TYPE_CHECKING:
@@ -152,22 +152,30 @@ class WalArchive:
     def remove(self, names: Sequence[str]) -> None:
         """Remove exactly these files, then their lines, durably; what is not there is passed over.
 
-        A crash in between leaves lines without files, which the same call made again removes.
+        A crash in between leaves lines without files, which the same call made again removes. Nobody who adds files
+        has to wait until all of these are gone; what is added anew meanwhile stays.
         """
+        self.storage.delete_batch([archive_key(name) for name in names])
         with self.xlogdb.writing() as ledger:
-            self.storage.delete_batch([archive_key(name) for name in names])
             self._remove_empty_directories(names)
-            ledger.remove(names)
+            ledger.remove(set(names).difference(self._present(names)))
 
     def rebuild(self) -> Sequence[WalEntry]:
         """Make the ledger anew from the files; return its lines."""
         return self.xlogdb.rebuild()
 
+    def _present(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield those of names that are there, and others; looks at directories, which is faster than at each."""
+        for directory in dict.fromkeys(map(archive_directory, names)):
+            if directory:
+                yield from (entry.key.rpartition("/")[2] for entry in self.storage.list(f"{directory}/"))
+        yield from (name for name in names if not archive_directory(name) and self.exists(name))
+
     def _remove_empty_directories(self, names: Sequence[str]) -> None:
         if self._directory is None:
             return
         # Files are added under the lock we hold, so no one is about to write into a directory that is empty now.
-        hash_directories = sorted({archive_directory(parse_wal_name(name).text) for name in names} - {""})
+        hash_directories = sorted(set(map(archive_directory, names)) - {""})
         removed = False
         for directory in hash_directories:
             with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
+from barman.backup.abandoned import fail_abandoned
 from barman.catalog.wal_archive import archive_key
 from barman.cron.children import Child, find_backup_to_check, needs_archiving
 from barman.errors import BarmanError, LockBusy
@@ -89,8 +90,10 @@ def _find_children(server: Server, reporter: Reporter, now: datetime) -> Iterato
         if waiting and server.locks.archive_wal().holder() is None:
             yield Child(("archive-wal", name), f"Starting WAL archiving for server {name}")
         yield from _receiver(server, reporter)
+    records = server.backups.load().values()
+    fail_abandoned(server, records, reporter, now)
     record = find_backup_to_check(
-        server.backups.load().values(),
+        records,
         is_archived,
         is_backup_running=server.locks.backup().holder() is not None,
     )

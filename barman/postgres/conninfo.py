@@ -97,7 +97,8 @@ _PLAIN_VALUE = re.compile(r"[^\s'\\]+")
 _SECRET_PAIR = re.compile(
     rf"({'|'.join(sorted(SECRET_KEYWORDS, reverse=True))})"
     rf"([ \t]*=(?![ \t]*{re.escape(REDACTED)}(?!\w))[ \t]*)"
-    r"('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*)",
+    # A quote at its end belongs to the message that quotes the connection string.
+    r"('(?:[^'\\]|\\.)*'?|(?:[^\s\\&]|\\.)*?(?=['\"][).,;:]*(?:\s|\Z)|[\s&]|\\?\Z))",
     re.IGNORECASE,
 )
 _SECRET_AUTHORITY = re.compile(r"(postgres(?:ql)?://[^\s/@:]*:)[^\s/]*@")
@@ -217,6 +218,8 @@ def streaming_conninfo(conninfo: Conninfo | str, application_name: str) -> Conni
 
 def mask_secrets(text: str) -> str:
     """Return any text with password=… pairs and URI passwords in it replaced by *REDACTED*."""
+    if "=" not in text and "://" not in text:
+        return text
     text = _SECRET_AUTHORITY.sub(rf"\1{REDACTED}@", text)
     return _SECRET_PAIR.sub(rf"\1\2{REDACTED}", text)
 

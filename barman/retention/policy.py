@@ -8,9 +8,10 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.catalog.chains import root_id
-from barman.catalog.record import BACKUP_ID_FORMAT, KeepTarget
+from barman.catalog.chains import descendants, root_id
+from barman.catalog.record import BACKUP_ID_FORMAT, KeepTarget, Status
 from barman.errors import ConfigError
+from barman.wal.needs import has_failed_for_wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -161,7 +162,8 @@ def verdicts(
 ) -> Mapping[BackupId, Verdict]:
     """Return the verdict on every backup.
 
-    Only DONE backups that nobody is deleting count. Incrementals follow the backup their chain begins with.
+    Only DONE backups that nobody is deleting count. Incrementals follow the backup their chain begins with. What is
+    left of a failed one goes once it is older than all that the policy asks for.
     """
     if policy is None:
         return dict.fromkeys(records, Verdict(Word.NONE, "no retention policy"))
@@ -169,6 +171,8 @@ def verdicts(
     recovery = policy.recovery if isinstance(policy, Combined) else policy
     own = dict(_judge(counted, keeps, recovery, minimum_redundancy, now))
     alone = _choose(counted, policy.beyond) if isinstance(policy, Combined) else {}
+    wanted = (backup_id for backup_id, verdict in own.items() if verdict.word is not Word.OBSOLETE)
+    oldest = min(wanted, default=None)
     result = {}
     for backup_id, record in records.items():
         if backup_id in own:
@@ -177,6 +181,8 @@ def verdicts(
                 verdict = Verdict(Word.VALID_ALONE, alone[backup_id])
             kept = keeps.get(backup_id)
             result[backup_id] = verdict if kept is None else Verdict(_KEPT[kept], f"kept ({kept.value})")
+        elif oldest is not None and backup_id < oldest and _is_wreck(records, record):
+            result[backup_id] = Verdict(Word.OBSOLETE, f"it is FAILED, and older than {oldest}, which is needed")
         else:
             result[backup_id] = _inherit(records, record, keeps, own)
     return result
@@ -213,6 +219,14 @@ def _judge(
             yield record.backup_id, Verdict(Word.POTENTIALLY_OBSOLETE, reason)
         else:
             yield record.backup_id, Verdict(Word.OBSOLETE, "older than the window needs")
+
+
+def _is_wreck(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> bool:
+    """Whether the backup has failed for good, and whatever is based on it."""
+    return all(
+        one.status is Status.FAILED and not one.doomed and not has_failed_for_wal(one)
+        for one in (record, *(descendants(records, record.backup_id) if record.status is Status.FAILED else ()))
+    )
 
 
 def _choose(counted: list[BackupRecord], policy: LongTerm) -> dict[BackupId, str]:

@@ -76,4 +76,4 @@ class Storage(Protocol):
         """
 
     def delete_batch(self, keys: Sequence[str]) -> None:
-        """Delete the objects, durably, in the given order; keys that are not there are passed over."""
+        """Delete the objects, durably, those of one directory in the given order; missing keys are passed over."""

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from functools import partial
 
-from tests.bench import archive_wal, catalogue, copying, cron, start_up
+from tests.bench import archive_wal, catalogue, copying, cron, housekeeping, start_up
 from tests.bench.subjects import subjects
 from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
@@ -19,6 +19,7 @@ _BENCHMARKS = {
     "catalogue": catalogue.main,
     "copying": copying.main,
     "cron": cron.main,
+    "housekeeping": housekeeping.main,
     "start-up": start_up.main,
 }
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SEGMENTS = 64
 # of these, by compression that takes its time
-_FEWER = {"gzip": 32, "lz4": 32, "bzip2": 16, "xz": 16}
+_FEWER = {"bzip2": 16, "xz": 16}
 _COMPRESSIONS = ("none", "gzip", "zstd", "lz4", "bzip2", "xz")
 # for the codec's own speed, spread over all: WAL of the loading compresses better than WAL of the work after it
 _SAMPLE = 8

@@ -53,7 +53,9 @@ xlog_segment_size=16777216
 """
 
 
-def add_server(home: BarmanHome, name: str, *, backups: int, segments: int) -> BarmanServer:
+def add_server(
+    home: BarmanHome, name: str, *, backups: int, segments: int, policy: str = "REDUNDANCY 1000"
+) -> BarmanServer:
     """Add a server with that many backups spread evenly over that many archived segments; PostgreSQL is not there."""
     server = home.server(
         name,
@@ -62,7 +64,7 @@ def add_server(home: BarmanHome, name: str, *, backups: int, segments: int) -> B
         streaming_conninfo=f"host={home.directory} user=barman connect_timeout=1",
         backup_method="postgres",
         archiver="on",
-        retention_policy="REDUNDANCY 1000",
+        retention_policy=policy,
         compression="gzip",
     )
     for directory in ("base", "meta", "wals", "incoming", "streaming", "errors"):
@@ -76,6 +78,18 @@ def add_server(home: BarmanHome, name: str, *, backups: int, segments: int) -> B
     for path in (server.directory, *server.directory.rglob("*")):
         give(path)
     return server
+
+
+def add_wal_files(server: BarmanServer, count: int) -> None:
+    """Write the first so many files that the ledger lists; small ones."""
+    for number in range(1, count + 1):
+        name = _wal_name(number)
+        directory = server.wals / name[:16]
+        if not directory.exists():
+            directory.mkdir()
+            give(directory)
+        (directory / name).write_bytes(b"\x1f\x8b" + name.encode())
+        give(directory / name)
 
 
 def _write_backup(server: BarmanServer, number: int, segment: int) -> None:

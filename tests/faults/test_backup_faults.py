@@ -184,6 +184,10 @@ def test_killed_in_the_middle_of_the_copy_nothing_goes_on(server, cluster):
     process.communicate(timeout=10)
     _assert_nothing_runs(server)
     assert [record.status for record in _records(server)] == [Status.STARTED]
+    server.home.cron()
+    [record] = _records(server)
+    assert record.status is Status.FAILED
+    assert record.error.startswith("the process that took this backup ended before the backup did")
     _assert_the_next_works(server, cluster)
 
 

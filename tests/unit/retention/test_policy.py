@@ -20,6 +20,7 @@ from barman.retention.policy import (
     standing_alone,
     verdicts,
 )
+from barman.wal.needs import MISSING_WAL
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 FULL, STANDALONE = KeepTarget.FULL, KeepTarget.STANDALONE
@@ -204,6 +205,24 @@ def test_redundancy_counts_what_can_be_restored_by_itself():
 def test_words_are_those_scripts_know():
     known = {"VALID", "OBSOLETE", "OBSOLETE*", "KEEP:FULL", "KEEP:STANDALONE", "-"}
     assert {word.value for word in Word} == {*known, "VALID:STANDALONE"}
+
+
+def test_what_is_left_of_failed_backups_goes_when_it_is_older_than_all_that_is_needed():
+    late = backup(9, Status.FAILED, error=f"{MISSING_WAL}0000000100000000000000A1")
+    failed = {age: backup(age, Status.FAILED) for age in (0, 2, 4, 6)}
+    done = {age: backup(age) for age in (1, 3, 5)}
+    kinds = {**failed, **done, 7: backup(7, Status.STARTED), 8: backup(8, doomed=True), 9: late}
+    backups = [kinds[age] for age in range(10)]
+    expected = "- VALID - VALID OBSOLETE KEEP:FULL OBSOLETE - - -"
+    assert words("REDUNDANCY 2", backups, {5: FULL}) == expected
+    assert words("REDUNDANCY 2", [backup(4, Status.FAILED)]) == "-"
+
+
+def test_a_failed_backup_on_which_another_is_based_stays_with_it():
+    parent, broken = backup(5, Status.FAILED), backup(9, Status.FAILED)
+    child = backup(4, Status.WAITING_FOR_WALS, parent_backup_id=parent.backup_id)
+    failed_child = backup(8, Status.FAILED, parent_backup_id=broken.backup_id)
+    assert words("REDUNDANCY 1", [backup(1), child, parent, failed_child, broken]) == "VALID - - OBSOLETE OBSOLETE"
 
 
 # For the long term. The backups of backup() begin at 11:00: these ages are of 21, 20, 19, 18, 8 and 1 November, and of
