@@ -160,9 +160,9 @@ class WalArchive:
             self._remove_empty_directories(names)
             ledger.remove(set(names).difference(self._present(names)))
 
-    def rebuild(self) -> Sequence[WalEntry]:
-        """Make the ledger anew from the files; return its lines."""
-        return self.xlogdb.rebuild()
+    def rebuild(self, visit: Callable[[WalEntry], None] | None = None) -> None:
+        """Make the ledger anew from the files; visit gets every line."""
+        self.xlogdb.rebuild(visit)
 
     def _present(self, names: Sequence[str]) -> Iterator[str]:
         """Yield those of names that are there, and others; looks at directories, which is faster than at each."""

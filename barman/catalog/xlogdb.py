@@ -12,7 +12,8 @@ import contextlib
 import heapq
 import logging
 import os
-from bisect import bisect_left, bisect_right
+import sys
+from bisect import bisect_right
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from barman.catalog.xlog_lines import (
@@ -20,12 +21,11 @@ from barman.catalog.xlog_lines import (
     WalEntry,
     columns_of,
     format_entry,
-    is_ascending,
     is_complete_line,
     parse_chunk,
     parse_row,
-    sort_columns,
 )
+from barman.catalog.xlog_reading import CHUNK_BYTES, Reading
 from barman.catalog.xlog_totals import Cells, WalTotals
 from barman.errors import CatalogError
 from barman.host.files import make_directories, naming, remove_stale_temporaries, replacing
@@ -33,7 +33,7 @@ from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, timeline_of
 from barman.postgres.wal_runs import RunCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -44,17 +44,7 @@ __all__ = ["LedgerWriter", "Overview", "WalEntry", "WalTotals", "XlogDb"]
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 64 * 1024
 _FEW_NAMES = 8
-
-
-class _Part(NamedTuple):
-    """A piece of the file: its lines that are not late run from name first to name last."""
-
-    offset: int
-    length: int
-    first: bytes
-    last: bytes
 
 
 class Overview(NamedTuple):
@@ -74,7 +64,7 @@ class XlogDb:
         lock: Callable[[], AbstractContextManager[object]],
         scan: Callable[[], Iterable[WalEntry]],
     ) -> None:
-        """lock: exclusive, waiting, not reentrant. scan: what the archive really holds, if the file is missing."""
+        """lock: exclusive, waiting, not reentrant. scan: what the archive really holds, in name order."""
         self.path = path
         self._lock = lock
         self._scan = scan
@@ -188,10 +178,10 @@ class XlogDb:
         with self.writing() as writer:
             writer.remove(names)
 
-    def rebuild(self) -> Sequence[WalEntry]:
-        """Replace the ledger by what the archive really holds, atomically, and return it."""
+    def rebuild(self, visit: Callable[[WalEntry], None] | None = None) -> None:
+        """Replace the ledger by what the archive really holds, atomically; visit gets every line."""
         with self.writing() as writer:
-            return writer.rebuild()
+            writer.rebuild(visit)
 
     def sort(self) -> None:
         """Bring the lines into name order, each name once, atomically; for readers that rely on it, as Barman 3.19."""
@@ -207,10 +197,10 @@ class XlogDb:
     # Opening
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[_Reading]:
+    def _reading(self) -> Iterator[Reading]:
         self._require_ledger()
         with _cannot("read", self.path), open(self.path, "rb", buffering=0) as file:
-            reading = _Reading(file)
+            reading = Reading(file)
             yield reading
             if reading.broken:
                 _log.warning("%s: passed over %s broken lines", self.path, reading.broken)
@@ -239,7 +229,9 @@ class LedgerWriter:
     def append(self, entries: Sequence[WalEntry]) -> None:
         """Add entries; on return they are durable, on an error none of them is there. A torn end is cut off first."""
         if not self._path.exists() or not self._path.stat().st_size:
-            self._write_all({entry.name: entry for entry in (*self._scan(), *entries)})
+            listed = {entry.name: entry for entry in entries}
+            found = (entry for entry in self._scan() if entry.name not in listed)
+            self._write_all(map(format_entry, heapq.merge(found, (listed[name] for name in sorted(listed)))))
             return
         lines = b"".join(map(format_entry, entries))
         with _cannot("write", self._path), open(self._path, "r+b", buffering=0) as file, naming(self._path):
@@ -257,7 +249,7 @@ class LedgerWriter:
         if not unwanted or not self._path.exists():
             return
         with _cannot("write", self._path), open(self._path, "rb", buffering=0) as old, self._replacing() as new:
-            reading = _Reading(old)
+            reading = Reading(old)
             for chunk in reading.chunks():
                 columns = parse_chunk(chunk)
                 if columns.broken or not unwanted.isdisjoint(columns.names):
@@ -270,125 +262,54 @@ class LedgerWriter:
         """Bring the lines into name order, each name once; nothing is written if they are."""
         if not self._path.exists():
             return
-        rows: dict[bytes, Row] = {}
-        is_sorted = True
-        high = b""
         with _cannot("read", self._path), open(self._path, "rb", buffering=0) as file:
-            for chunk in _Reading(file).chunks():
-                for row in parse_chunk(chunk).rows():
-                    is_sorted = is_sorted and row[0] > high
-                    high = row[0]
-                    rows[high] = row
-        if not is_sorted:
-            self._write_all({name.decode(): parse_row(row) for name, row in rows.items()})
+            reading = Reading(file)
+            late = reading.survey()
+            if late or reading.is_mixed:
+                replaced = {row[0] for row in late}
+                in_time = (row for row in reading.rows(b"", None) if row[0] not in replaced)
+                self._write_all(b"\t".join(row) + b"\n" for row in heapq.merge(in_time, late))
 
-    def rebuild(self) -> Sequence[WalEntry]:
-        """Replace the ledger by what the archive really holds, atomically, and return it in name order.
+    def rebuild(self, visit: Callable[[WalEntry], None] | None = None) -> None:
+        """Replace the ledger by what the archive really holds, atomically; visit gets every line.
 
         The compression of an encrypted file cannot be seen from outside; the old line's is kept.
         """
-        known = self._encrypted_entries()
-        found = {}
-        for entry in self._scan():
-            old = known.get(entry.name)
-            found[entry.name] = entry._replace(compression=old.compression) if entry.encryption and old else entry
-        return self._write_all(found)
+        known = self._compressions_of_encrypted()
 
-    def _encrypted_entries(self) -> dict[str, WalEntry]:
+        def lines() -> Iterator[bytes]:
+            for entry in self._scan():
+                if entry.encryption is not None and entry.name.encode() in known:
+                    entry = entry._replace(compression=known[entry.name.encode()])
+                if visit is not None:
+                    visit(entry)
+                yield format_entry(entry)
+
+        self._write_all(lines())
+
+    def _compressions_of_encrypted(self) -> dict[bytes, str]:
+        """Return the compression of each encrypted file, by name, where there is one. Small: there may be a million."""
+        found: dict[bytes, str] = {}
         with contextlib.suppress(FileNotFoundError), open(self._path, "rb", buffering=0) as file:
-            return {
-                row[0].decode(): parse_row(row)
-                for chunk in _Reading(file).chunks()
-                for row in parse_chunk(chunk).rows()
-                if row[-1] != b"None"
-            }
-        return {}
+            for chunk in Reading(file).chunks():
+                columns = parse_chunk(chunk)
+                for name, compression, encryption in zip(
+                    columns.names, columns.compressions, columns.encryptions, strict=True
+                ):
+                    if encryption != b"None" and compression != b"None":
+                        found[name] = sys.intern(compression.decode())
+        return found
 
-    def _write_all(self, entries: Mapping[str, WalEntry]) -> Sequence[WalEntry]:
-        ordered = [entries[name] for name in sorted(entries)]
+    def _write_all(self, lines: Iterable[bytes]) -> None:
         with _cannot("write", self._path):
             make_directories(self._path.parent)
             with self._replacing() as file:
-                file.writelines(map(format_entry, ordered))
-        return ordered
+                file.writelines(lines)
 
     def _replacing(self) -> AbstractContextManager[BinaryIO]:
         """Replace the file, after removing what a crash during an earlier attempt left behind."""
         remove_stale_temporaries(self._path.parent)
         return replacing(self._path)
-
-
-class _Reading:
-    """The lines of the file as it was when opened; whoever appends meanwhile is not seen."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.broken = 0
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
-        self._parts: list[_Part] = []
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the content in pieces of whole lines; a torn last line is left out."""
-        for _, chunk in self._located_chunks():
-            yield chunk
-
-    def survey(self, visit: Callable[[Columns], None] | None = None) -> list[Row]:
-        """Go through the lines once; return those that come late (behind a higher name), in order.
-
-        visit gets all others, in order and each name once, except for those that a late line replaces.
-        """
-        high = b""
-        late: dict[bytes, Row] = {}
-        for offset, chunk in self._located_chunks():
-            columns = parse_chunk(chunk)
-            self.broken += columns.broken
-            if not columns.names:
-                continue
-            if not is_ascending(columns.names):
-                columns = sort_columns(columns)
-            if columns.names[0] <= high:
-                cut = bisect_right(columns.names, high)
-                late.update((row[0], row) for row in columns.part(0, cut).rows())
-                columns = columns.part(cut, len(columns.names))
-                if not columns.names:
-                    continue
-            high = columns.names[-1]
-            self._parts.append(_Part(offset, len(chunk), columns.names[0], high))
-            if visit is not None:
-                visit(columns)
-        return [late[name] for name in sorted(late)]
-
-    def rows(self, low: bytes, high: bytes | None) -> Iterator[Row]:
-        """Yield the lines between low and high that do not come late, in order. After survey."""
-        for part in self._parts:
-            if part.last < low or (high is not None and part.first > high):
-                continue
-            columns = parse_chunk(self._read(part.offset, part.length))
-            if not is_ascending(columns.names):
-                columns = sort_columns(columns)
-            start = bisect_left(columns.names, max(low, part.first))
-            stop = len(columns.names) if high is None else bisect_right(columns.names, high)
-            yield from columns.part(start, stop).rows()
-
-    def _located_chunks(self) -> Iterator[tuple[int, bytes]]:
-        offset = 0
-        while offset < self._size:
-            chunk = self._read(offset, _CHUNK_BYTES)
-            if not chunk:
-                # Cut short meanwhile: a failed append, or a program that rewrites the file in place.
-                return
-            end = chunk.rfind(b"\n") + 1
-            if end:
-                yield offset, chunk[:end]
-            elif offset + len(chunk) >= self._size:
-                if is_complete_line(chunk):
-                    yield offset, chunk + b"\n"
-                return
-            # Without any line end this is no text but what a crash left: pass over it.
-            offset += end or len(chunk)
-
-    def _read(self, offset: int, length: int) -> bytes:
-        return os.pread(self._file.fileno(), min(length, self._size - offset), offset)
 
 
 def _timeline_ends(names: Sequence[bytes]) -> Iterator[int]:
@@ -405,7 +326,7 @@ def _repair_end(file: BinaryIO) -> tuple[int, bool]:
     end = size
     tail = b""
     while end and b"\n" not in tail:
-        start = max(end - _CHUNK_BYTES, 0)
+        start = max(end - CHUNK_BYTES, 0)
         tail = os.pread(file.fileno(), end - start, start) + tail
         end = start
     line = tail[tail.rfind(b"\n") + 1 :]

@@ -33,7 +33,8 @@ def command(app: App, server_names: Sequence[str]) -> None:
 
     def rebuild(server: Server) -> None:
         app.output.info(f"Rebuilding xlogdb for server {server.name}")
-        kinds = Counter(parse_wal_name(entry.name).kind for entry in server.wal_archive.rebuild())
+        kinds: Counter[WalKind] = Counter()
+        server.wal_archive.rebuild(lambda entry: kinds.update((parse_wal_name(entry.name).kind,)))
         partial = f", partial: {kinds[WalKind.PARTIAL]}" if kinds[WalKind.PARTIAL] else ""
         app.output.info(
             f"Done rebuilding xlogdb for server {server.name} (history: {kinds[WalKind.HISTORY]}, "

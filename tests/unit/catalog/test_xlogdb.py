@@ -9,7 +9,7 @@ import resource
 
 import pytest
 
-from barman.catalog import xlogdb as module
+from barman.catalog import xlog_reading as module
 from barman.catalog.xlogdb import WalEntry, WalTotals, XlogDb
 from barman.errors import CatalogError
 
@@ -177,7 +177,7 @@ def test_lines_out_of_order_and_double_are_read_in_order_and_once(ledger, write)
 
 
 def test_order_and_doubles_do_not_matter_across_chunks(ledger, write, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_BYTES", 200)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 200)
     numbers = [5, 9, 1, 2, 12, 11, 3, 30, 4, 31, 8, 9, 32, 7, 6, 5, 33, 34]
     write("".join(line(number, size=index) for index, number in enumerate(numbers)))
     last = {number: index for index, number in enumerate(numbers)}
@@ -195,7 +195,7 @@ def test_order_and_doubles_do_not_matter_across_chunks(ledger, write, monkeypatc
 
 
 def test_a_line_longer_than_a_chunk_is_passed_over(ledger, write, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_BYTES", 200)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 200)
     write(line(1) + "x" * 1000 + "\n" + line(2))
 
     assert list(ledger.entries()) == [entry(1), entry(2)]
@@ -277,7 +277,7 @@ def test_a_missing_or_emptied_ledger_is_rebuilt_from_the_archive(tmp_path, lock,
     path = tmp_path / "main-xlog.db"
     if content is not None:
         path.write_text(content)
-    ledger = XlogDb(path, lock, lambda: [entry(2), entry(1)])
+    ledger = XlogDb(path, lock, lambda: [entry(1), entry(2)])
 
     assert list(ledger.entries()) == [entry(1), entry(2)]
     assert path.read_text() == line(1) + line(2)
@@ -306,7 +306,8 @@ def test_a_rebuild_keeps_what_only_the_old_ledger_knew(tmp_path, lock):
     found = [WalEntry(name(1), 9, 1.5, None, "gpg"), WalEntry(name(2), 9, 1.5), WalEntry(name(3), 9, 1.5, None, "gpg")]
     ledger = XlogDb(path, lock, lambda: found)
 
-    rebuilt = ledger.rebuild()
+    rebuilt: list[WalEntry] = []
+    ledger.rebuild(rebuilt.append)
 
     assert rebuilt == [found[0]._replace(compression="zstd"), *found[1:]]
     assert list(ledger.entries()) == rebuilt
@@ -397,3 +398,17 @@ def test_a_file_cut_short_while_its_totals_are_summed_ends_there(ledger, monkeyp
     (total,) = ledger.totals([(name(0), name(2999))])
 
     assert 0 < total.files < 3000
+
+
+def test_sorting_keeps_the_last_line_of_a_name_and_writes_nothing_that_is_sorted(ledger, write, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 200)
+    numbers = [5, 9, 1, 2, 12, 11, 3, 9, 8, 9]
+    write("".join(line(number, size=index) for index, number in enumerate(numbers)))
+    last = {number: index for index, number in enumerate(numbers)}
+
+    ledger.sort()
+
+    assert ledger.path.read_text() == "".join(line(number, size=last[number]) for number in sorted(last))
+    before = ledger.path.stat().st_ino
+    ledger.sort()
+    assert ledger.path.stat().st_ino == before
