@@ -93,7 +93,9 @@ class Primary:
                 status=status,
                 hint=f"Try '{self._server.settings.primary_ssh_command} barman --version'.",
             )
-        reason = lines[-1].removeprefix("ERROR: ") if lines else f"exit status {status}"
+        # Behind the error a hint may follow, and before it what the remote shell says.
+        errors = [line for line in lines if line.startswith(("ERROR: ", "EXCEPTION: "))] or lines
+        reason = errors[-1].partition(": ")[2] or errors[-1] if errors else f"exit status {status}"
         return CommandError(f"barman on the primary {name} cannot answer: {reason}", status=status, stderr=stderr)
 
 

@@ -132,8 +132,8 @@ class Transfer:
 
 
 def _take(complaints: rsync.Complaints, bar: Bar, line: str) -> None:
-    size = rsync.parse_copied(line)
-    if size is None:
+    copied = rsync.parse_copied(line)
+    if copied is None:
         complaints.take(line)
     else:
-        bar.advance(size)
+        bar.advance(copied.size)

@@ -49,7 +49,11 @@ def has_manifest(data: Path, record: BackupRecord) -> bool:
 
 def can_verify(server: Server) -> bool:
     """Whether this host can compare a backup with its manifest."""
-    return runner.which(_TOOL, server.settings.path_prefix) is not None
+    try:
+        find_tool(_TOOL, server.settings.path_prefix)
+    except CommandError:
+        return False
+    return True
 
 
 def verify(server: Server, record: BackupRecord) -> Verified:

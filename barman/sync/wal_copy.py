@@ -75,7 +75,8 @@ def sync_wals(server: Server, reporter: Reporter, now: datetime) -> None:
             return
         wanted = missing_wal(server, [Wanted(entry.name, entry) for part in plan.wal for entry in part.entries])
         if not wanted and local.position == state.position:
-            wanted = list(_damaged(server, reporter))
+            wanted = missing_wal(server, [Wanted(entry.name, entry) for entry in server.xlogdb.entries()])
+        _tell_damage(server, wanted, reporter)
         if wanted:
             with open_primary(server, logins=max(1, server.settings.parallel_jobs)) as primary:
                 behind = local.position.name if local.position else None
@@ -223,14 +224,13 @@ def _batches(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
         yield batch
 
 
-def _damaged(server: Server, reporter: Reporter) -> Iterator[Wanted]:
-    """Yield the files of the archive that are missing, or not as large as their line says."""
-    for entry in server.xlogdb.entries():
-        size = _size(server, entry.name)
-        if size != entry.size:
-            how = "is missing" if size is None else f"has {size} bytes instead of {entry.size}"
-            reporter.warning(f"WAL file {entry.name} of server {server.name} {how}; fetching it again")
-            yield Wanted(entry.name, entry)
+def _tell_damage(server: Server, wanted: Sequence[Wanted], reporter: Reporter) -> None:
+    """Say which of the files to be fetched should be here already: those that have a line."""
+    listed = server.xlogdb.get([one.name for one in wanted])
+    for name in sorted(listed):
+        size = _size(server, name)
+        how = "is missing" if size is None else f"has {size} bytes instead of {listed[name].size}"
+        reporter.warning(f"WAL file {name} of server {server.name} {how}; fetching it again")
 
 
 def _size(server: Server, name: str) -> int | None:

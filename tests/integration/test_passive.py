@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+
 import pytest
 
-from tests.support.archiving import archiving_server, catalogue
-from tests.support.catalogs import HandMade, backup_id, segment
+from tests.support.archiving import archiving_server, catalogue, listed
+from tests.support.catalogs import HISTORY, HandMade, backup_id, segment
 from tests.support.passive import archive, login_to, passive_server, tree
 from tests.support.sshd import is_ssh_possible
+from tests.support.wal import HISTORY as HISTORY_TEXT
 from tests.support.wal import page_header
 
 pytestmark = pytest.mark.skipif(not is_ssh_possible(), reason="sshd or rsync is not installed")
@@ -15,14 +20,19 @@ pytestmark = pytest.mark.skipif(not is_ssh_possible(), reason="sshd or rsync is 
 
 @pytest.fixture
 def primary(make_home):
-    """A server with two backups and their WAL, made by hand."""
-    server = archiving_server(make_home("primary"))
-    made = HandMade(server.directory)
+    """A server without PostgreSQL."""
+    return archiving_server(make_home("primary"))
+
+
+@pytest.fixture
+def made(primary):
+    """Its two backups and their WAL, made by hand."""
+    made = HandMade(primary.directory)
     made.make_directories()
     made.add_backup(1, 1, 2, backup_name="weekly", backup_label="START WAL LOCATION: x\nLABEL: y\n")
     made.add_backup(2, 4, 5)
     made.add_wal([segment(number) for number in range(1, 8)], page_header)
-    return server
+    return made
 
 
 @pytest.fixture
@@ -34,9 +44,18 @@ def sshd(primary):
 
 
 @pytest.fixture
-def node(make_home, primary, sshd):
+def node(make_home, primary, made, sshd):
     """The passive node."""
     return passive_server(make_home("passive"), primary, sshd)
+
+
+def _statuses(server):
+    return {one["backup_id"]: one["status"] for one in server.json("list-backups")["main"]}
+
+
+def _record(server, one):
+    path = server.directory / "meta" / f"{one}-backup.info"
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
 
 
 def test_one_tick_brings_over_everything(primary, node):
@@ -47,3 +66,273 @@ def test_one_tick_brings_over_everything(primary, node):
         assert tree(node.base / backup_id(number)) == tree(primary.base / backup_id(number))
     assert archive(node) == archive(primary)
     assert catalogue(node) == catalogue(primary)
+    assert node.home.cron().text == ""
+    assert "is a passive" not in node.home.log_text()
+
+
+def test_the_record_is_the_primary_s(primary, node):
+    node.home.cron()
+    for number in (1, 2):
+        here, there = _record(node, backup_id(number)), _record(primary, backup_id(number))
+        measured = {"size", "deduplicated_size"}
+        assert {key: here[key] for key in here if key not in measured} == {
+            key: there[key] for key in there if key not in measured
+        }
+    assert node.json("show-backup", "weekly")["main"]["backup_id"] == backup_id(1)
+
+
+def test_what_comes_later_comes_with_the_next_tick(made, primary, node):
+    node.home.cron()
+    made.add_wal([segment(8)], page_header)
+    node.home.cron()
+    assert segment(8) in listed(node)
+    made.add_backup(3, 9, 9)
+    made.add_wal([segment(9)], page_header)
+    node.home.cron()
+    assert _statuses(node)[backup_id(3)] == "DONE"
+    assert catalogue(node) == catalogue(primary)
+
+
+def test_wal_that_arrived_late_at_the_primary_arrives_here(made, primary, node):
+    node.home.cron()
+    made.add_wal([segment(10)], page_header)
+    node.home.cron()
+    made.add_wal([segment(9), segment(8)], page_header)
+    node.home.cron()
+    assert sorted(listed(node)) == sorted(listed(primary))
+    # whoever reads the ledger here finds it in order
+    assert [line[0] for line in catalogue(node)] == sorted(listed(primary))
+
+
+def test_wal_that_is_behind_a_ledger_written_anew_arrives_too(made, primary, node):
+    node.home.cron()
+    made.add_wal([segment(10)], page_header)
+    node.home.cron()
+    made.add_wal([segment(9)], page_header)
+    primary.run("rebuild-xlogdb")
+    node.home.cron()
+    assert sorted(listed(node)) == sorted(listed(primary))
+
+
+def test_hard_links_between_backups_are_kept(made, primary, node):
+    files = [path for path in made.files_of(backup_id(1)) if path.name == "PG_VERSION"]
+    for number in (3, 4):
+        made.add_backup(number, 6, 7, mode="rsync-concurrent")
+    shared = files[0].relative_to(made.paths.backup_dir(backup_id(1)))
+    ours = [primary.base / backup_id(number) / shared for number in (3, 4)]
+    ours[1].unlink()
+    os.link(ours[0], ours[1])
+    os.utime(ours[0], (1_600_000_000, 1_600_000_000))
+    node.home.cron()
+    theirs = [(node.base / backup_id(number) / shared).stat() for number in (3, 4)]
+    assert theirs[0].st_ino == theirs[1].st_ino
+    assert [one.st_nlink for one in theirs] == [2, 2]
+    assert int(_record(node, backup_id(3))["deduplicated_size"]) < int(_record(node, backup_id(3))["size"])
+
+
+def test_a_chain_is_copied_from_its_root_and_newest_first(make_home, primary, sshd):
+    made = HandMade(primary.directory)
+    made.make_directories()
+    made.add_backup(1, 1, 1)
+    made.add_backup(2, 2, 2, parent_backup_id=backup_id(1))
+    made.add_backup(3, 3, 3)
+    made.add_backup(4, 4, 4, parent_backup_id=backup_id(2))
+    made.add_wal([segment(number) for number in range(1, 5)], page_header)
+    node = passive_server(make_home("passive"), primary, sshd, retention_policy="REDUNDANCY 5")
+    node.home.cron()
+    order = [
+        line.split("copying backup ")[1][:15] for line in node.home.log_text().splitlines() if "copying backup" in line
+    ]
+    assert order == [backup_id(1), backup_id(2), backup_id(4), backup_id(3)]
+    assert set(_statuses(node).values()) == {"DONE"}
+    assert _record(node, backup_id(2))["children_backup_ids"] == backup_id(4)
+    node.home.cron()
+    assert len(_statuses(node)) == 4
+
+
+def test_keep_marks_come_along_and_follow_until_they_are_changed_here(primary, node):
+    first, second = backup_id(1), backup_id(2)
+    primary.run("keep", first, "--target", "standalone")
+    node.home.cron()
+
+    def kept(one):
+        return node.run("keep", "--status", one).stdout.split()[-1]
+
+    assert (kept(first), kept(second)) == ("standalone", "nokeep")
+    primary.run("keep", second, "--target", "full")
+    node.home.cron()
+    assert kept(second) == "full"
+    node.run("keep", "--release", second)
+    node.home.cron()
+    assert kept(second) == "nokeep"
+    primary.run("keep", "--release", first)
+    node.home.cron()
+    assert kept(first) == "nokeep"
+
+
+def test_what_the_primary_deletes_stays_here(primary, node):
+    node.home.cron()
+    primary.run("delete", backup_id(1))
+    assert segment(1) not in listed(primary)
+    node.home.cron()
+    assert _statuses(node) == {backup_id(1): "DONE", backup_id(2): "DONE"}
+    assert segment(1) in listed(node)
+
+
+def test_the_retention_policy_here_decides_what_is_copied_and_stays(primary, node):
+    node.set(retention_policy="REDUNDANCY 1")
+    node.home.cron()
+    assert _statuses(node) == {backup_id(2): "DONE"}
+    assert listed(node) == [segment(number) for number in range(4, 8)]
+    node.home.cron()
+    assert "nothing" not in node.json("status")["main"]["synchronisation"]["message"]
+    node.set(retention_policy="REDUNDANCY 3")
+    node.home.cron()
+    assert set(_statuses(node)) == {backup_id(1), backup_id(2)}
+    assert catalogue(node) == catalogue(primary)
+
+
+def test_a_copy_of_what_the_primary_deleted_meanwhile_is_removed(made, primary, node):
+    node.run("sync-info", "--primary")
+    made.write_record(_interrupted(node, made))
+    shutil.rmtree(primary.base / backup_id(1))
+    (primary.directory / "meta" / f"{backup_id(1)}-backup.info").unlink()
+    node.home.cron()
+    assert _statuses(node) == {backup_id(2): "DONE"}
+    assert not (node.base / backup_id(1)).exists()
+
+
+def _interrupted(node, made):
+    """Leave what a killed copy of the first backup leaves."""
+    directory = node.directory / "meta"
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.chown(directory, *_owner(node))
+    text = made.paths.record_file(backup_id(1)).read_text().replace("status=DONE", "status=SYNCING")
+    path = directory / f"{backup_id(1)}-backup.info"
+    path.write_text(text)
+    shutil.chown(path, *_owner(node))
+    partial = node.base / backup_id(1) / "data"
+    for one in (node.base, node.base / backup_id(1), partial):
+        one.mkdir(exist_ok=True)
+        shutil.chown(one, *_owner(node))
+    return made.backups.get(backup_id(1))
+
+
+def _owner(node):
+    status = node.home.path.stat()
+    return status.st_uid, status.st_gid
+
+
+def test_a_passive_node_of_a_passive_node(make_home, primary, node):
+    node.home.cron()
+    between = login_to(node.home)
+    try:
+        last = passive_server(make_home("last"), node, between)
+        last.home.cron()
+        assert tree(last.base / backup_id(1)) == tree(primary.base / backup_id(1))
+        assert catalogue(last) == catalogue(primary)
+        assert _record(last, backup_id(1))["mode"] == "postgres"
+    finally:
+        between.close()
+
+
+def test_two_primaries_in_one_passive_host(make_home, primary, node):
+    other = archiving_server(make_home("other"), "second")
+    made = HandMade(other.directory, "second")
+    made.make_directories()
+    made.add_backup(5, 1, 1, systemid="7710494768521591595")
+    made.add_wal([segment(1)], page_header)
+    sshd = login_to(other.home)
+    try:
+        second = passive_server(node.home, other, sshd)
+        node.home.cron()
+        assert catalogue(node) == catalogue(primary)
+        assert catalogue(second) == catalogue(other)
+    finally:
+        sshd.close()
+
+
+def test_history_files_come_along(made, primary, node):
+    made.add_wal([HISTORY, segment(8, 2)], lambda name: HISTORY_TEXT.encode() if name == HISTORY else page_header(name))
+    node.home.cron()
+    assert archive(node) == archive(primary)
+
+
+def test_check_and_status_tell_how_far_behind_it_is(made, node):
+    node.home.cron()
+    said = node.run("check", check=False).stdout
+    assert "\tssh: OK (Barman primary node)\n" in said
+    assert "\tsynchronisation: OK (up to date; heard of the primary " in said
+    made.add_wal([segment(8)], page_header)
+    made.add_backup(3, 8, 8)
+    node.run("sync-info", "--primary")
+    status = node.json("status")["main"]
+    assert status["synchronisation"]["message"].startswith("behind by 1 backup (1000 B) and 1 WAL file (40 B)")
+    assert [status[f"{key}_behind"]["message"] for key in ("backups", "wals", "bytes")] == ["1", "1", "1040"]
+    assert int(status["seconds_behind"]["message"]) > 0
+
+
+def test_commands_that_need_postgresql_or_a_primary_say_so(primary, node):
+    assert "passive" in node.run("backup").text
+    for command, words in (("sync-wals", ()), ("sync-backup", (backup_id(1),)), ("sync-info", ("--primary",))):
+        result = primary.run(command, *words, check=False)
+        assert result.status == 1
+        assert "is not passive" in result.stderr
+    result = node.run("sync-wals", check=False)
+    assert (result.status, "was never asked" in result.stderr) == (1, True)
+    assert node.run("sync-backup", "latest", check=False).status == 1
+
+
+def test_backups_and_wal_by_hand(primary, node):
+    node.run("sync-info", "--primary")
+    node.run("sync-backup", backup_id(1))
+    # with the WAL it needs: it can be restored
+    assert _statuses(node) == {backup_id(1): "DONE"}
+    assert listed(node) == [segment(1), segment(2)]
+    node.run("sync-wals")
+    assert catalogue(node) == catalogue(primary)
+    assert "already synced" in node.run("sync-backup", backup_id(1)).stdout
+
+
+def test_sync_info_says_what_is_new(made, primary, node):
+    document = json.loads(primary.run("sync-info").stdout)
+    assert list(document) == ["last_position", "last_name", "backups", "wals", "version", "config"]
+    assert document["last_name"] == segment(7)
+    position = (document["last_name"], str(document["last_position"]))
+    assert json.loads(primary.run("sync-info", *position).stdout)["wals"] == []
+    made.add_wal([segment(8)], page_header)
+    for words in (position, position[:1], (position[0], "0"), (position[0], "7")):
+        answer = json.loads(primary.run("sync-info", *words).stdout)
+        assert [wal["name"] for wal in answer["wals"]] == [segment(8)]
+    for name in (segment(0), segment(99)):
+        result = primary.run("sync-info", name, check=False)
+        assert (result.status, result.stdout) == (1, "")
+    assert primary.json("sync-info", *position).keys() == document.keys()
+
+
+@pytest.mark.pg("< 18", each=False, own_tools=True)
+def test_it_restores_to_a_moment_when_primary_and_postgresql_are_gone(make_home, cluster, clusters, scratch):
+    cluster.tablespace("cold")
+    cluster.load(500)
+    home = make_home("primary")
+    server = home.streaming(cluster, compression="gzip")
+    server.start_streaming(cluster)
+    sshd = login_to(home)
+    node = passive_server(make_home("passive"), server, sshd, path_prefix=cluster.installation.tools)
+    backup = server.backup("--wait", "--wait-timeout", "60")
+    cluster.load(500)
+    expected = cluster.checksums()
+    before = str(cluster.value("select clock_timestamp()"))
+    cluster.sql("drop table notes")
+    server.close_and_archive(cluster)
+    node.home.cron()
+    assert tree(node.base / backup) == tree(server.base / backup)
+    node.run("verify-backup", backup)
+
+    sshd.close()
+    cluster.crash()
+    server.run("receive-wal", "--stop", check=False)
+    shutil.rmtree(home.path)
+    words = ("--target-time", before, "--target-action", "promote", "--tablespace", f"cold:{scratch / 'r' / 'cold'}")
+    restored = clusters.recover(cluster.installation, node.restore(backup, scratch / "r" / "data", *words))
+    assert restored.checksums() == expected

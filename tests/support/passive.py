@@ -22,7 +22,9 @@ def login_to(home: BarmanHome) -> Sshd:
 
 def passive_server(home: BarmanHome, primary: BarmanServer, sshd: Sshd, **options: object) -> BarmanServer:
     """Add a server to home that is copied from primary, whose installation is reached by sshd."""
-    return home.server(primary.name, **{"description": "a copy", "primary_ssh_command": sshd.command, **options})
+    # The reference leaves the trust in a new host to the user.
+    command = sshd.command.replace("-F none", "-F none -o StrictHostKeyChecking=no")
+    return home.server(primary.name, **{"description": "a copy", "primary_ssh_command": command, **options})
 
 
 def tree(directory: Path) -> dict[str, tuple[object, ...]]:
