@@ -49,9 +49,11 @@ class Measured:
     is_over: bool = False
 
 
-def measure(argv: Sequence[str | Path], env: Mapping[str, str], *, expected: int = 0) -> Measured:
-    """Run argv as the unprivileged user and measure it; another exit status than expected ends the benchmark."""
-    command = [sys.executable, "-I", "-S", "-c", _STOPWATCH, str(LIMIT_S), *(str(word) for word in argv)]
+def measure(
+    argv: Sequence[str | Path], env: Mapping[str, str], *, expected: int = 0, limit_s: int = LIMIT_S
+) -> Measured:
+    """Run argv as the unprivileged user and measure it, for limit_s; another exit status than expected ends it all."""
+    command = [sys.executable, "-I", "-S", "-c", _STOPWATCH, str(limit_s), *(str(word) for word in argv)]
     ended = subprocess.run(command, env=dict(env), cwd="/", capture_output=True, text=True, check=True, **as_user())
     status, seconds, cpu_s, peak_kib = json.loads(ended.stdout)
     if status not in {expected, -signal.SIGALRM}:
