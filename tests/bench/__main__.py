@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from functools import partial
 
-from tests.bench import archive_wal, catalogue, copying, cron, housekeeping, start_up
+from tests.bench import archive_wal, catalogue, copying, cron, housekeeping, passive, restoring, start_up
 from tests.bench.subjects import subjects
 from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
@@ -20,6 +20,8 @@ _BENCHMARKS = {
     "copying": copying.main,
     "cron": cron.main,
     "housekeeping": housekeeping.main,
+    "passive": passive.main,
+    "restoring": restoring.main,
     "start-up": start_up.main,
 }
 
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
     parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
-    parser.add_argument("--scale", type=float, default=1, help="copying: this part of the files only (1)")
+    parser.add_argument("--scale", type=float, default=1, help="copying, passive: this part of the files only (1)")
     parser.add_argument("--only", default="", metavar="TEXT", help="copying: only cases with this in their name")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(_BENCHMARKS)
@@ -48,6 +50,8 @@ def main() -> None:
             benchmark = _BENCHMARKS[name]
             if name == "copying":
                 benchmark = partial(copying.main, scale=arguments.scale, only=arguments.only)
+            if name == "passive":
+                benchmark = partial(passive.main, scale=arguments.scale)
             benchmark(programs, scratch, arguments.rounds)
             shutil.rmtree(scratch)
     finally:
