@@ -1,4 +1,4 @@
-"""Backups whose process died without a word: what they are, and saying so in their records."""
+"""Saying in the records of backups whose process died without a word that they have failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.record import Status
 from barman.errors import LockBusy
-from barman.wal.needs import may_become_complete
+from barman.wal.needs import is_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
-
-
-def is_abandoned(record: BackupRecord) -> bool:
-    """Whether nobody will ever finish this backup, provided that no backup is being taken or imported now."""
-    unfinished = record.status in (Status.EMPTY, Status.STARTED) and not may_become_complete(record)
-    return unfinished and not record.doomed and not record.damage
 
 
 def fail_abandoned(server: Server, records: Iterable[BackupRecord], reporter: Reporter, now: datetime) -> None:

@@ -85,6 +85,7 @@ class LocalFacts:
     gaps: tuple[Finding, ...] = ()
     stored_system_id: str | None = None
     receiver: int | None = None
+    is_backup_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from barman.errors import ConfigError
 from barman.human import pretty_interval, pretty_size
 from barman.retention.policy import counted_redundancy, parse_policy
 from barman.wal.gaps import describe_gaps
+from barman.wal.needs import is_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,16 +27,20 @@ if TYPE_CHECKING:
 # All that would be asked of the server may be well, and still nothing is backed up.
 _METHODS_TO_COME = ("snapshot", "local-to-cloud")
 
+# Between the clocks of two hosts that are both right enough.
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckItem:
-    """One line of `check`. critical: a failure forbids backups. size_bytes: for monitoring to plot, on some lines."""
+    """One line of `check`. critical: a failure forbids backups. size_bytes, age: to plot, on lines that have one."""
 
     name: str
     ok: bool
     hint: str = ""
     critical: bool = True
     size_bytes: int | None = None
+    age: timedelta | None = None
 
 
 def judge_wal_arrival(facts: CheckFacts) -> Iterator[CheckItem]:
@@ -69,6 +74,7 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     yield _retention_policy(settings)
     last = max((record for record in local.records if record.is_copy_done), key=lambda r: r.backup_id, default=None)
     yield _maximum_age(settings.last_backup_maximum_age, last, now)
+    yield from _clock(last, now)
     yield _minimum_size(settings.last_backup_minimum_size, last)
     if settings.encryption != "none":
         hint = f"encryption = {settings.encryption} is not supported yet, no WAL is archived and no backup taken"
@@ -80,8 +86,7 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     yield judge_continuity(local.gaps)
     unusable = _unusable_compression(settings)
     yield CheckItem("compression settings", ok=not unusable, hint=unusable)
-    failed = sum(record.status is Status.FAILED for record in local.records)
-    yield CheckItem("failed backups", ok=not failed, hint=f"there are {failed} failed backups", critical=False)
+    yield _failed_backups(local)
     yield _redundancy(settings.minimum_redundancy, local.records)
 
 
@@ -132,13 +137,30 @@ def _retention_policy(settings: ServerSettings) -> CheckItem:
 
 def _maximum_age(limit: timedelta | None, last: BackupRecord | None, now: datetime) -> CheckItem:
     name = "backup maximum age"
+    age = None if last is None or last.end_time is None else now - last.end_time
     if limit is None:
-        return CheckItem(name, ok=True, hint="no last_backup_maximum_age provided", critical=False)
+        return CheckItem(name, ok=True, hint="no last_backup_maximum_age provided", critical=False, age=age)
     provided = f"interval provided: {pretty_interval(limit)}, latest backup age: "
-    if last is None or last.end_time is None:
+    if age is None:
         return CheckItem(name, ok=False, hint=provided + "No available backups", critical=False)
-    age = now - last.end_time
-    return CheckItem(name, ok=age <= limit, hint=provided + pretty_interval(age), critical=False)
+    return CheckItem(name, ok=age <= limit, hint=provided + pretty_interval(age), critical=False, age=age)
+
+
+def _clock(last: BackupRecord | None, now: datetime) -> Iterator[CheckItem]:
+    """Whether the last backup ended in the past. Silent when well: what is old is told by the clock."""
+    if last is not None and last.end_time is not None and last.end_time - now > _CLOCK_TOLERANCE:
+        ahead = pretty_interval(last.end_time - now)
+        hint = f"backup {last.backup_id} ended {ahead} from now: the clock of this host or of PostgreSQL's is wrong"
+        yield CheckItem("clock", ok=False, hint=hint, critical=False)
+
+
+def _failed_backups(local: LocalFacts) -> CheckItem:
+    failed = sum(record.status is Status.FAILED for record in local.records)
+    abandoned = [record.backup_id for record in local.records if not local.is_backup_running and is_abandoned(record)]
+    hint = f"there are {failed} failed backups"
+    if abandoned:
+        hint += f", and the process that took {', '.join(abandoned)} has died, which cron will note"
+    return CheckItem("failed backups", ok=not failed and not abandoned, hint=hint, critical=False)
 
 
 def _minimum_size(limit: int | None, last: BackupRecord | None) -> CheckItem:
@@ -153,11 +175,11 @@ def _minimum_size(limit: int | None, last: BackupRecord | None) -> CheckItem:
 def _wal_age(limit: timedelta | None, last: BackupRecord | None, age: timedelta | None) -> CheckItem:
     name = "wal maximum age"
     if limit is None:
-        return CheckItem(name, ok=True, hint="no last_wal_maximum_age provided", critical=False)
+        return CheckItem(name, ok=True, hint="no last_wal_maximum_age provided", critical=False, age=age)
     if last is None or age is None:
         return CheckItem(name, ok=False, hint="No WAL files archived for last backup", critical=False)
     hint = f"interval provided: {pretty_interval(limit)}, latest wal age: {pretty_interval(max(age, timedelta()))}"
-    return CheckItem(name, ok=age <= limit, hint=hint, critical=False)
+    return CheckItem(name, ok=age <= limit, hint=hint, critical=False, age=age)
 
 
 def _unusable_compression(settings: ServerSettings) -> str:

@@ -36,6 +36,7 @@ def gather_local(server: Server, now: datetime) -> LocalFacts:
         waiting_streaming=_count_waiting(server.paths.streaming),
         errors=_count_errors(server.paths.errors),
         receiver=server.locks.receive_wal().holder(),
+        is_backup_running=server.locks.backup().holder() is not None,
     )
     try:
         facts = _with_catalogue(server, facts, now)

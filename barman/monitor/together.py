@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from barman.errors import BarmanError
 from barman.host.clock import monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item")
 
 
 class _Question(threading.Thread, Generic[_T]):
@@ -46,3 +49,29 @@ def ask_together(questions: Mapping[str, Callable[[], _T]], timeout_s: float | N
         if question.answers:
             answers[name] = question.answers[0]
     return answers
+
+
+def each_together(
+    do: Callable[[_Item], _T], items: Sequence[_Item], *, at_most: int
+) -> Iterator[tuple[_Item, _T | BarmanError]]:
+    """Do something with all items, at most so many at the same time; yield them in order, each with what came of it.
+
+    A BarmanError is an outcome like others; anything else is raised in its turn.
+    """
+    slots = threading.BoundedSemaphore(at_most)
+
+    def do_in_turn(item: _Item) -> _T:
+        with slots:
+            return do(item)
+
+    begun = [(item, _Question(partial(do_in_turn, item))) for item in items]
+    for _, question in begun:
+        question.start()
+    for item, question in begun:
+        question.join()
+        if question.error is None:
+            yield item, question.answers[0]
+        elif isinstance(question.error, BarmanError):
+            yield item, question.error
+        else:
+            raise question.error

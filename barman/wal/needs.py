@@ -91,6 +91,12 @@ def may_become_complete(record: BackupRecord) -> bool:
     return record.status is Status.STARTED and record.end_wal is not None and record.size is not None
 
 
+def is_abandoned(record: BackupRecord) -> bool:
+    """Whether nobody will ever finish this backup, provided that no backup is being taken or imported now."""
+    unfinished = record.status in (Status.EMPTY, Status.STARTED) and not may_become_complete(record)
+    return unfinished and not record.doomed and not record.damage
+
+
 def has_failed_for_wal(record: BackupRecord) -> bool:
     """Whether the copy is good and the backup is FAILED only because a WAL file was missing."""
     return record.status is Status.FAILED and (record.error or "").startswith(MISSING_WAL)

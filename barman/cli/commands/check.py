@@ -14,12 +14,14 @@ from barman.cli.render.nagios import nagios_lines
 from barman.errors import BarmanError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from barman.cli.context import App
     from barman.cli.render.output import Output
     from barman.monitor.check import CheckReport
     from barman.server import Server
+
+_AT_A_TIME = 16
 
 
 @click.command("check")
@@ -36,9 +38,9 @@ def command(app: App, server_names: Sequence[str], nagios: bool, check_timeout: 
     r"""Check that servers can be backed up and restored.
 
     Looks at the connections, the roles' privileges, how WAL travels, the directories, the programs of PostgreSQL, the
-    backups, and the configuration. Ends with 1 when anything failed, with --nagios with 2; failures of servers with
-    active = false do not count. Missing directories are created. While nothing is archived yet, PostgreSQL is made
-    to switch to a new WAL file.
+    backups, and the configuration, of several servers at the same time. Ends with 1 when anything failed, with
+    --nagios with 2; failures of servers with active = false do not count. Missing directories are created. While
+    nothing is archived yet, PostgreSQL is made to switch to a new WAL file.
 
     \b
     Examples:
@@ -46,21 +48,15 @@ def command(app: App, server_names: Sequence[str], nagios: bool, check_timeout: 
       barman check all
       barman check --nagios --check-timeout 10 main
     """
-    from barman.monitor.check import run_checks
-
     if nagios:
         # Monitors take what is said on either stream for the status; quiet JSON says nothing, and collects the errors.
         app.configure(replace(app.options, output_format="json", quiet=True))
     reports: list[CheckReport] = []
-
-    def check(server: Server) -> None:
-        report = run_checks(server, timeout_s=check_timeout)
-        reports.append(report)
-        if not nagios:
-            _render(app.output, report)
-
     try:
-        app.each(server_names, Profile.C, check)
+        for report in _reports(app, server_names, check_timeout):
+            reports.append(report)
+            if not nagios:
+                _render(app.output, report)
     except BarmanError as error:
         if not nagios:
             raise
@@ -75,6 +71,22 @@ def command(app: App, server_names: Sequence[str], nagios: bool, check_timeout: 
     for line in lines:
         click.echo(line)
     raise Exit(code)
+
+
+def _reports(app: App, server_names: Sequence[str], timeout_s: int | None) -> Iterator[CheckReport]:
+    """Yield what the checks of each server found, in order; a server that cannot be checked is told."""
+    from barman.monitor.check import run_checks
+    from barman.monitor.together import each_together
+
+    def check(server: Server) -> CheckReport:
+        return run_checks(server, timeout_s=timeout_s)
+
+    # Most of the time of a check is spent waiting for other hosts.
+    for server, found in each_together(check, app.servers(server_names, Profile.C), at_most=_AT_A_TIME):
+        if isinstance(found, BarmanError):
+            app.report(found, server=server.name)
+        else:
+            yield found
 
 
 def _render(output: Output, report: CheckReport) -> None:

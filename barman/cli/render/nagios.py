@@ -61,4 +61,10 @@ def _perfdata(reports: Sequence[CheckReport]) -> str:
         sizes = {item.name: item.size_bytes for item in report.items if item.size_bytes is not None}
         values.append(f"{report.server}={sizes.get('backup minimum size', 0)}B")
         values.append(f"{report.server}_wals={sizes.get('wal size', 0)}B")
+    # Behind what monitors know from Barman 3.19, and only where there is one.
+    for report in reports:
+        ages = {item.name: item.age for item in report.items if item.age is not None}
+        for label, name in (("backup_age", "backup maximum age"), ("wal_age", "wal maximum age")):
+            if name in ages:
+                values.append(f"{report.server}_{label}={max(ages[name].total_seconds(), 0):.0f}s")
     return "|" + " ".join(values)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from barman.cli.render.nagios import nagios_lines
@@ -17,6 +20,18 @@ def _report(name, *failed, active=True, size=10, wals=20):
         *(CheckItem(one, ok=False, hint=f"no {one}") for one in failed),
     ]
     return CheckReport(name, is_active=active, is_disabled=False, items=tuple(items))
+
+
+def test_ages_are_behind_what_barman_3_19_tells():
+    ages = [
+        CheckItem("backup maximum age", ok=True, age=timedelta(hours=1)),
+        CheckItem("wal maximum age", ok=True, age=timedelta(seconds=-3)),
+    ]
+    report = replace(_report("a"), items=(*_report("a").items, *ages))
+
+    lines, _ = nagios_lines([report, _report("b")])
+
+    assert lines[0].endswith("|a=10B a_wals=20B b=10B b_wals=20B a_backup_age=3600s a_wal_age=0s")
 
 
 @pytest.mark.parametrize(

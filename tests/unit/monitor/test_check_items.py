@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -193,6 +194,23 @@ def test_failed_backups_are_counted():
     items = _catalogue(LocalFacts(records=(_record(1, status=Status.FAILED), _record(2))))
     item = items["failed backups"]
     assert (item.ok, item.hint, item.critical) == (False, "there are 1 failed backups", False)
+
+
+def test_a_backup_whose_process_died_is_told_unless_one_is_running():
+    records = (BackupRecord(BackupId("20261121T000001"), status=Status.STARTED),)
+    item = _catalogue(LocalFacts(records=records))["failed backups"]
+    assert not item.ok
+    assert "the process that took 20261121T000001 has died" in item.hint
+    assert _catalogue(LocalFacts(records=records, is_backup_running=True))["failed backups"].ok
+
+
+def test_a_backup_from_the_future_says_that_a_clock_is_wrong():
+    last = BackupRecord(BackupId("20261121T000001"), status=Status.DONE, end_time=NOW + timedelta(hours=1))
+    item = _catalogue(LocalFacts(records=(last,)))["clock"]
+    assert not item.ok
+    assert "20261121T000001 ended 1 hour from now" in item.hint
+    near = replace(last, end_time=NOW + timedelta(minutes=1))
+    assert "clock" not in _catalogue(LocalFacts(records=(near,)))
 
 
 def test_only_whole_backups_that_can_be_restored_count_as_redundancy():

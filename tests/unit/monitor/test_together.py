@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from barman.monitor.together import ask_together
+from barman.errors import UserError
+from barman.monitor.together import ask_together, each_together
 
 
 def test_all_answers_come_back_by_name():
@@ -30,3 +31,35 @@ def test_what_a_question_raises_is_raised():
 
     with pytest.raises(ValueError, match="no"):
         ask_together({"a": fail}, None)
+
+
+def test_all_items_are_done_at_the_same_time_and_come_back_in_order():
+    meeting = threading.Barrier(3, timeout=30)
+
+    def meet(item):
+        meeting.wait()
+        return item * 2
+
+    assert list(each_together(meet, [1, 2, 3], at_most=3)) == [(1, 2), (2, 4), (3, 6)]
+
+
+def test_not_more_items_than_allowed_are_done_at_the_same_time():
+    busy = []
+
+    def work(_item):
+        busy.append(1)
+        seen = len(busy)
+        busy.pop()
+        return seen
+
+    assert {seen for _, seen in each_together(work, range(200), at_most=1)} == {1}
+
+
+def test_what_an_item_raises_is_its_outcome_but_a_bug_is_not():
+    def fail(item):
+        raise UserError(item) if item else ValueError("a bug")
+
+    outcomes = each_together(fail, ["a", "b", ""], at_most=2)
+    assert [next(outcomes)[1].message for _ in range(2)] == ["a", "b"]
+    with pytest.raises(ValueError, match="a bug"):
+        next(outcomes)

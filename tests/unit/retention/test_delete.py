@@ -422,6 +422,15 @@ def test_a_window_and_minimum_redundancy(catalog, open_main, reporter):
     assert enforce(server, NOW, reporter) == [FIRST]
 
 
+@pytest.mark.parametrize("back", [timedelta(days=1), timedelta(days=60)])
+def test_a_clock_set_back_deletes_nothing_more(catalog, open_main, reporter, back):
+    server = open_main(retention_policy="RECOVERY WINDOW OF 27 DAYS")
+
+    assert enforce(server, NOW - back, reporter) == []
+    assert len(catalog.backups.load()) == 3
+    assert enforce(server, NOW, reporter) == [FIRST]
+
+
 def test_the_policy_waits_for_a_running_backup(catalog, open_main, reporter):
     server = open_main(retention_policy="REDUNDANCY 1")
     with server.locks.backup():
