@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     Read = Callable[[Iterable[str]], Iterator[SegmentRecords]]
 
 
+# So many segments at the end of the archive are looked at for a transaction after a target time: clocks are set back.
+_OUT_OF_ORDER = 8
+
+
 class Place(NamedTuple):
     """A position on a timeline."""
 
@@ -117,10 +121,13 @@ def _find_time(target: Target, wal: WalPlan, read: Read) -> Sighting | None:
         return moment is not None and (time > moment or (time == moment and not target.inclusive))
 
     first = min(wal.consistent_at, wal.reaches)
-    best = wal.reaches
-    while best >= first and (time := newest_end(best)) is None:
+    best, looked_at = wal.reaches, 0
+    while best >= first and ((time := newest_end(best)) is None or not is_past(time)):
+        looked_at += time is not None
+        if looked_at >= _OUT_OF_ORDER:
+            return None
         best -= 1
-    if best < first or time is None or not is_past(time):
+    if best < first:
         return None
     low, high = first, best
     while low < high:

@@ -7,26 +7,12 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barman.postgres.timelines import Branch, TimelineHistory
+from barman.postgres.timelines import TimelineHistory
 from barman.postgres.wal_names import segment_name
 from barman.postgres.wal_runs import collect_runs
 from barman.restore.timelines import choose_timeline
 from barman.restore.wal_plan import plan_wal
-
-SIZE = 64 << 20
-LAST = 24
-
-
-@st.composite
-def families(draw):
-    """Histories of timelines 1 … n, each but the first branched off an older one at a growing position."""
-    histories = {1: TimelineHistory(1)}
-    for timeline in range(2, draw(st.integers(1, 5)) + 1):
-        parent = histories[draw(st.integers(1, timeline - 1))]
-        lowest = parent.branches[-1].switch_lsn if parent.branches else 0
-        switch = draw(st.integers(lowest, LAST * SIZE))
-        histories[timeline] = TimelineHistory(timeline, (*parent.branches, Branch(parent.timeline, switch, "")))
-    return histories
+from tests.property.restore.families import LAST, SIZE, families
 
 
 def _ancestors(histories, timeline):
