@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from barman.catalog.xlogdb import WalEntry, XlogDb
@@ -13,9 +14,10 @@ from barman.storage.openpgp import is_openpgp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
-    from barman.storage.storage import Entry, Storage, Write
+    from barman.storage.storage import Entry, PendingBatch, Storage, Write
 
 _MAGIC_BYTES = 16
 
@@ -122,14 +124,12 @@ class WalArchive:
 
         On an error the ledger is as before; files may be there without a line, see heal.
         """
-        with self.xlogdb.writing() as ledger:
-            stored = self.storage.write_batch([wal.write for wal in batch], workers=workers)
-            entries = [
-                WalEntry(entry.key.rpartition("/")[2], entry.size, _seconds(entry), wal.compression, wal.encryption)
-                for entry, wal in zip(stored, batch, strict=True)
-            ]
-            ledger.append(entries)
-        return entries
+        with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="write") as pool:
+            return self.begin(batch, pool=pool).finish()
+
+    def begin(self, batch: Sequence[ArchivedWal], *, pool: Executor) -> PendingWal:
+        """Have pool produce what is to be stored, and return: the first half of add. pool must outlive the result."""
+        return PendingWal(batch, self.storage.begin_batch([wal.write for wal in batch], pool=pool), self.xlogdb)
 
     def heal(self, names: Collection[str]) -> Sequence[WalEntry]:
         """Make files that are there durable and listed, as add would have; return the new lines.
@@ -174,7 +174,7 @@ class WalArchive:
     def _remove_empty_directories(self, names: Sequence[str]) -> None:
         if self._directory is None:
             return
-        # Files are added under the lock we hold, so no one is about to write into a directory that is empty now.
+        # Files get their names under the lock we hold; whoever has not come so far makes the directory again.
         hash_directories = sorted(set(map(archive_directory, names)) - {""})
         removed = False
         for directory in hash_directories:
@@ -186,6 +186,34 @@ class WalArchive:
                 files.fsync_directory(self._directory)
             except OSError as error:
                 raise CatalogError(f"cannot write {self._directory}: {error.strerror}") from error
+
+
+class PendingWal:
+    """Files on their way into the archive, of which nothing is in it yet. Ends with finish or discard."""
+
+    def __init__(self, batch: Sequence[ArchivedWal], pending: PendingBatch, xlogdb: XlogDb) -> None:
+        """pending: the files of batch."""
+        self._batch = batch
+        self._pending = pending
+        self._xlogdb = xlogdb
+
+    def finish(self) -> Sequence[WalEntry]:
+        """The second half of WalArchive.add."""
+        try:
+            # Under the lock of those who remove files, and with them directories that become empty.
+            with self._xlogdb.writing() as ledger:
+                entries = [
+                    WalEntry(entry.key.rpartition("/")[2], entry.size, _seconds(entry), wal.compression, wal.encryption)
+                    for entry, wal in zip(self._pending.finish(), self._batch, strict=True)
+                ]
+                ledger.append(entries)
+        finally:
+            self._pending.discard()
+        return entries
+
+    def discard(self) -> None:
+        """Give the files up; nothing happens after finish."""
+        self._pending.discard()
 
 
 def _inspect(storage: Storage, entry: Entry, identify: Callable[[bytes], str | None]) -> WalEntry:

@@ -9,9 +9,10 @@ import os
 import shutil
 import stat
 import threading
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar, cast
 
 from barman.errors import NotFound, Permanent, StorageError, Transient
 from barman.host import files
@@ -19,11 +20,15 @@ from barman.storage.storage import Entry, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
 _COPY_CHUNK = 1 << 20
 _SYNCING = 8
+_AWAKE_S = 1.0
 _TRANSIENT = frozenset({errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT, errno.ESTALE})
 # Made by mkfs at the top of a file system, where only root may look into it.
 _NO_OBJECTS = "lost+found/"
@@ -74,11 +79,19 @@ class LocalStorage:
 
     def write_batch(self, writes: Sequence[Write], *, workers: int = 1) -> Sequence[Entry]:
         """See Storage."""
-        batch = _Batch(self._root, workers)
-        with batch:
+        with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="write") as pool:
+            return self.begin_batch(writes, pool=pool).finish()
+
+    def begin_batch(self, writes: Sequence[Write], *, pool: Executor) -> _Batch:
+        """See Storage."""
+        batch = _Batch(self._root, pool)
+        try:
             for write in writes:
                 batch.begin(write)
-            return batch.finish()
+        except BaseException:
+            batch.discard()
+            raise
+        return batch
 
     def sync(self, keys: Sequence[str]) -> None:
         """See Storage."""
@@ -150,51 +163,57 @@ class _Temporary(NamedTuple):
 
 
 class _Batch:
-    """One write_batch: contents are produced and made durable side by side, then named in order."""
+    """A batch under way: contents are produced and made durable side by side, then named in order."""
 
-    def __init__(self, root: Path, workers: int) -> None:
+    def __init__(self, root: Path, pool: Executor) -> None:
         self._root = root
-        self._producing = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="write")
+        self._producing = pool
         # Waiting for the disk needs no core: it happens beside the producing of the next contents.
         self._syncing = ThreadPoolExecutor(max_workers=_SYNCING, thread_name_prefix="fsync")
         self._cancelled = threading.Event()
-        self._begun: list[tuple[Write, Future[Future[_Temporary | None]]]] = []
+        self._begun: deque[tuple[Write, Future[Future[_Temporary | None]]]] = deque()
         self._directories: dict[Path, None] = {}
-        self._swept: set[Path] = set()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._cancelled.set()
-        for _write, producing in self._begun:
-            producing.cancel()
-        self._producing.shutdown()
-        self._syncing.shutdown()
-        for _write, producing in self._begun:
-            self._forget(producing)
+        self._parents: set[Path] = set()
 
     def begin(self, write: Write) -> None:
         """Start to produce one object's content."""
         target = self._root / write.key
-        if target.parent not in self._swept:
-            with _translating(self._root / write.key):
+        if target.parent not in self._parents:
+            with _translating(target):
                 files.make_directories(target.parent)
                 files.remove_stale_temporaries(target.parent)
-            self._swept.add(target.parent)
+            self._parents.add(target.parent)
             # With those above: a killed process may have made them without making their names durable.
             self._directories |= dict.fromkeys(_directories(self._root, write.key))
         self._begun.append((write, self._producing.submit(self._produce, write, target)))
 
     def finish(self) -> list[Entry]:
         """Wait for all contents, give each its name, in order, and make the names durable."""
-        entries = []
         try:
-            for write, producing in self._begun:
+            return self._finish()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Give up what has no name yet; wait until nobody works on it, and remove it."""
+        self._cancelled.set()
+        wait([producing for _write, producing in self._begun if not producing.cancel()])
+        self._syncing.shutdown()
+        while self._begun:
+            _forget(self._begun.popleft()[1])
+
+    def _finish(self) -> list[Entry]:
+        entries = []
+        for directory in self._parents:
+            with _translating(directory):
+                _made(directory)
+        try:
+            while self._begun:
+                write, producing = self._begun[0]
                 with _translating(self._root / write.key):
-                    temporary = producing.result().result()
+                    temporary = _result(_result(producing))
                     entries.append(_name(write, temporary, self._root / write.key))
+                self._begun.popleft()
         finally:
             # What has its name already is to be durable, also when a later one failed.
             for directory in self._directories:
@@ -209,14 +228,21 @@ class _Batch:
                 return self._syncing.submit(_sync_source, write, target)
             return self._syncing.submit(_sync, _fill_temporary(write, target, self._cancelled))
 
-    @staticmethod
-    def _forget(producing: Future[Future[_Temporary | None]]) -> None:
-        """Remove the temporary file, if it is still there."""
-        if producing.cancelled() or producing.exception() is not None:
-            return
-        syncing = producing.result()
-        if syncing.exception() is None and (temporary := syncing.result()) is not None:
-            temporary.discard()
+
+def _result(future: Future[_T]) -> _T:
+    """Wait for a result, awake now and then: a signal in the instant before a wait is noticed only after it."""
+    while not wait([future], timeout=_AWAKE_S).done:
+        pass
+    return future.result()
+
+
+def _forget(producing: Future[Future[_Temporary | None]]) -> None:
+    """Remove the temporary file, if it is still there."""
+    if producing.cancelled() or producing.exception() is not None:
+        return
+    syncing = producing.result()
+    if syncing.exception() is None and (temporary := syncing.result()) is not None:
+        temporary.discard()
 
 
 class _Cancellable:
@@ -235,12 +261,18 @@ class _Cancellable:
         return getattr(self._file, name)
 
 
+def _made(directory: Path) -> Path:
+    """Return directory, which somebody may have removed while it was empty."""
+    files.make_directories(directory)
+    return directory
+
+
 def _is_linkable(write: Write, target: Path) -> bool:
     """Whether the file itself can become the object: same file system, and nothing about it is to be changed."""
     if write.mtime_ns is not None or write.mode is not None:
         return False
     source = os.lstat(str(write.content))
-    return stat.S_ISREG(source.st_mode) and source.st_dev == os.stat(target.parent).st_dev
+    return stat.S_ISREG(source.st_mode) and source.st_dev == os.stat(_made(target.parent)).st_dev
 
 
 def _directories(root: Path, key: str) -> list[Path]:
@@ -262,7 +294,7 @@ def _sync_source(write: Write, target: Path) -> _Temporary | None:
 
 def _fill_temporary(write: Write, target: Path, cancelled: threading.Event | None = None) -> _Temporary:
     """Write the content to a temporary file beside target."""
-    temporary = _Temporary(*files.open_temporary(target))
+    temporary = _Temporary(*files.open_temporary(_made(target.parent) / target.name))
     try:
         with files.naming(temporary.path):
             file = cast("BinaryIO", _Cancellable(temporary.file, cancelled)) if cancelled else temporary.file

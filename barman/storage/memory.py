@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from barman.errors import NotFound, Permanent
@@ -12,6 +13,7 @@ from barman.storage.storage import Entry, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor, Future
 
 
 class _Object(NamedTuple):
@@ -49,14 +51,18 @@ class MemoryStorage:
         return io.BytesIO(self._get(key).content)
 
     def write_batch(self, writes: Sequence[Write], *, workers: int = 1) -> Sequence[Entry]:
-        """See Storage; workers is of no use here."""
-        entries = []
-        for write in writes:
-            stored = _produce(write)
-            with self._lock:
-                self._objects[write.key] = stored
-            entries.append(Entry(write.key, len(stored.content), stored.mtime_ns))
-        return entries
+        """See Storage."""
+        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+            return self.begin_batch(writes, pool=pool).finish()
+
+    def begin_batch(self, writes: Sequence[Write], *, pool: Executor) -> _Batch:
+        """See Storage."""
+        return _Batch(self, [(write, pool.submit(_produce, write)) for write in writes])
+
+    def put(self, key: str, stored: _Object) -> None:
+        """Store one object."""
+        with self._lock:
+            self._objects[key] = stored
 
     def sync(self, keys: Sequence[str]) -> None:
         """See Storage; nothing is to be done here."""
@@ -73,6 +79,30 @@ class MemoryStorage:
                 return self._objects[key]
             except KeyError:
                 raise NotFound(f"{key}: no such object") from None
+
+
+class _Batch:
+    """A batch under way."""
+
+    def __init__(self, storage: MemoryStorage, begun: list[tuple[Write, Future[_Object]]]) -> None:
+        self._storage = storage
+        self._begun = begun
+
+    def finish(self) -> Sequence[Entry]:
+        """See PendingBatch."""
+        entries = []
+        try:
+            for write, producing in self._begun:
+                stored = producing.result()
+                self._storage.put(write.key, stored)
+                entries.append(Entry(write.key, len(stored.content), stored.mtime_ns))
+        finally:
+            self.discard()
+        return entries
+
+    def discard(self) -> None:
+        """See PendingBatch."""
+        wait([producing for _write, producing in self._begun if not producing.cancel()])
 
 
 def _produce(write: Write) -> _Object:

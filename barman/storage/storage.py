@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
 
@@ -36,6 +37,16 @@ class Write:
     content: bytes | Path | Callable[[BinaryIO], None]
     mtime_ns: int | None = None
     mode: int | None = None
+
+
+class PendingBatch(Protocol):
+    """A batch whose contents are being produced; no object of it has its key yet. Ends with finish or discard."""
+
+    def finish(self) -> Sequence[Entry]:
+        """Do the rest of Storage.write_batch."""
+
+    def discard(self) -> None:
+        """Give up what has no key yet, and wait until nobody works on it; nothing happens after finish."""
 
 
 class Storage(Protocol):
@@ -67,6 +78,13 @@ class Storage(Protocol):
         key only whole; one already there is replaced atomically. On an error the objects that precede the failed one
         may be there (whole), the others are not, temporary files are gone, and the error names the key. Calling it
         again with the same writes is safe. workers: how many contents may be produced at the same time.
+        """
+
+    def begin_batch(self, writes: Sequence[Write], *, pool: Executor) -> PendingBatch:
+        """Have the contents produced by pool, and return; what comes after that waits for finish, see write_batch.
+
+        So that producing can go on beside the barrier of the batch before. Several may be under way, to be finished in
+        any order; pool must outlive them.
         """
 
     def sync(self, keys: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.errors import CommandError, ConfigError, HookAborted, StorageError
 from barman.host.clock import monotonic
 from barman.postgres.wal_names import parse_wal_name
-from barman.wal.batch import BatchResult, Intake
+from barman.wal.batch import BatchResult, Begun, Intake
 from barman.wal.queue import Queue, Waiting, plan_incoming, plan_streaming
 from barman.wal.set_aside import set_aside
 
@@ -80,12 +80,14 @@ def archive_wal(server: Server, reporter: Reporter, *, verbose: bool = True) -> 
             hint="Set encryption = none.",
         )
     reports: list[SourceReport] = []
-    with server.locks.archive_wal(), ThreadPoolExecutor(_cores(), thread_name_prefix="inspect") as pool:
-        intake = Intake(server, pool, workers=_cores())
+    workers = _cores()
+    with server.locks.archive_wal(), ThreadPoolExecutor(workers, thread_name_prefix="archive") as pool:
+        intake = Intake(server, pool)
         try:
             for source in _sources(server):
-                run = _Run(server, intake, source, reporter, reporter.info if verbose else _log.info)
-                reports.append(run.archive())
+                say = reporter.info if verbose else _log.info
+                size = 1 if intake.has_hooks else _FILES_PER_WORKER * workers
+                reports.append(_Run(server, intake, source, reporter, say).archive(size))
         except HookAborted as stop:
             _log.info("archiving WAL of server '%s' ends early: %s", server.name, stop)
     return ArchiveReport(tuple(reports))
@@ -121,24 +123,77 @@ class _Run:
         self._reporter = reporter
         self._say = say
         self._results: list[BatchResult] = []
+        # By the first name of the batch.
+        self._begun: dict[str, Begun | StorageError | CommandError] = {}
         self._failures = 0
 
-    def archive(self) -> SourceReport:
-        """Work through the source."""
+    def archive(self, smallest: int) -> SourceReport:
+        """Work through the source. smallest: how many files a batch should have at least."""
         queue = self._source.plan(_list(self._source.directory), limit=self._source.limit)
         names = [name for name in queue.names if name != queue.staying or not self._is_archived(name)]
         self._announce(len(names), queue.total)
-        smallest = _FILES_PER_WORKER * self._intake.workers
-        size = 1 if self._intake.has_hooks else smallest
-        while names:
-            batch = _next_batch(names, size)
-            del names[: len(batch)]
-            started = monotonic()
-            self._try(batch, queue.staying)
-            if not self._intake.has_hooks:
-                size = max(smallest, _adapt(size, len(batch), monotonic() - started))
+        try:
+            self._work_through(names, queue.staying, smallest)
+        finally:
+            self._discard_all()
         self._set_unknown_aside(queue.unknown)
         return SourceReport(self._source.title, tuple(self._results), queue.unknown)
+
+    def _work_through(self, names: Sequence[str], staying: str | None, smallest: int) -> None:
+        """Archive names, batch by batch; while one is stored, the next is looked at and compressed."""
+        size = smallest
+        began = monotonic()
+        batch = self._begin(_next_batch(names, size))
+        while batch:
+            names = names[len(batch) :]
+            following = [] if self._intake.has_hooks else self._begin(_next_batch(names, size, beside=batch))
+            if not self._finish(batch, staying):
+                # Nothing may overtake what is tried again.
+                self._discard_all()
+                following = []
+            now = monotonic()
+            if not self._intake.has_hooks:
+                size = max(smallest, _adapt(size, len(batch), now - began))
+            began = now
+            batch = following or self._begin(_next_batch(names, size))
+
+    def _begin(self, batch: Sequence[str]) -> Sequence[str]:
+        """Begin batch, and return it. A failure shows when it is finished."""
+        if batch:
+            try:
+                self._begun[batch[0]] = self._intake.begin(self._source.directory, batch)
+            except (StorageError, CommandError) as error:
+                self._begun[batch[0]] = error
+        return batch
+
+    def _finish(self, batch: Sequence[str], staying: str | None) -> bool:
+        """Archive what was begun; if that fails, file by file, so that one does not keep back others: then False."""
+        begun = self._begun.pop(batch[0])
+        try:
+            if isinstance(begun, Exception):
+                raise begun
+            self._tell(self._intake.finish(begun, staying=staying))
+        except (StorageError, CommandError) as error:
+            if _is_hopeless(error):
+                raise
+            self._discard_all()
+            if len(batch) > 1:
+                for name in batch:
+                    self._finish(self._begin([name]), staying)
+            else:
+                self._failures += not _is_about_content(error)
+                if self._failures == _FAILURES_IN_A_ROW:
+                    raise
+                self._tell(BatchResult(errors=((batch[0], error.message),)))
+            return False
+        self._failures = 0
+        return True
+
+    def _discard_all(self) -> None:
+        while self._begun:
+            begun = self._begun.popitem()[1]
+            if not isinstance(begun, Exception):
+                self._intake.discard(begun)
 
     def _announce(self, count: int, total: int) -> None:
         batch = f" (batch size: {count})" if 0 < count < total else ""
@@ -149,24 +204,6 @@ class _Run:
     def _is_archived(self, file_name: str) -> bool:
         """Whether a segment that stays for pg_receivewal has been archived by an earlier run."""
         return not self._server.wal_archive.missing([parse_wal_name(file_name).text])
-
-    def _try(self, batch: Sequence[str], staying: str | None) -> None:
-        """Archive a batch; if that fails, file by file, so that one does not keep back the others."""
-        try:
-            self._tell(self._intake.archive(self._source.directory, batch, staying=staying))
-        except (StorageError, CommandError) as error:
-            if _is_hopeless(error):
-                raise
-            if len(batch) > 1:
-                for name in batch:
-                    self._try([name], staying)
-                return
-            self._failures += not _is_about_content(error)
-            if self._failures == _FAILURES_IN_A_ROW:
-                raise
-            self._tell(BatchResult(errors=((batch[0], error.message),)))
-        else:
-            self._failures = 0
 
     def _tell(self, result: BatchResult) -> None:
         self._results.append(result)
@@ -217,9 +254,9 @@ def _list(directory: Path) -> list[Waiting]:
         raise StorageError(f"cannot list {directory}: {error.strerror}") from error
 
 
-def _next_batch(names: Sequence[str], size: int) -> Sequence[str]:
-    """Return the first names, at most size, without two that mean the same file in different case."""
-    seen = set()
+def _next_batch(names: Sequence[str], size: int, *, beside: Sequence[str] = ()) -> Sequence[str]:
+    """Return the first names, at most size, without two that mean the same file in different case, beside included."""
+    seen = {parse_wal_name(name).text for name in beside}
     for count, name in enumerate(names[:size]):
         text = parse_wal_name(name).text
         if text in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -23,12 +24,13 @@ from barman.wal.inspect import Inspection, inspect_wal
 from barman.wal.set_aside import set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from pathlib import Path
     from typing import BinaryIO
 
+    from barman.catalog.wal_archive import PendingWal
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
@@ -70,6 +72,15 @@ class _Unfit(NamedTuple):
     reason: str | None
 
 
+class Begun(NamedTuple):
+    """A batch under way; what its files are, and what the archive had of them already, by name: whether the same."""
+
+    candidates: tuple[_Candidate, ...]
+    unfit: tuple[_Unfit, ...]
+    present: Mapping[str, bool]
+    pending: PendingWal | None
+
+
 class _Stored(NamedTuple):
     """What the archive has of a batch. entries: lines of new files; same, different: names of files it had already."""
 
@@ -81,9 +92,8 @@ class _Stored(NamedTuple):
 class Intake:
     """Archives the batches of one run of one server. Not for use by several threads."""
 
-    def __init__(self, server: Server, pool: Executor, *, workers: int) -> None:
-        """pool: looks at files. workers: how many files are compressed at a time."""
-        self.workers = workers
+    def __init__(self, server: Server, pool: Executor) -> None:
+        """pool: looks at files and compresses them."""
         self._server = server
         self._archive = server.wal_archive
         self._pool = pool
@@ -97,32 +107,46 @@ class Intake:
         """Whether hooks are run, which expect one file at a time."""
         return bool(self._hooks)
 
-    def archive(self, directory: Path, file_names: Sequence[str], *, staying: str | None = None) -> BatchResult:
-        """Archive files of directory; on return those archived are durable, listed, and gone from directory.
+    def begin(self, directory: Path, file_names: Sequence[str]) -> Begun:
+        """Look at files of directory and have those compressed that are new, for finish or discard.
 
-        staying: the one that is to stay there. Raises StorageError or CommandError if any of them cannot be stored,
-        HookAborted if a hook says stop; every file is then still in directory, but may be in the archive, too.
+        Several batches may be under way, if their names differ. Raises as finish does.
         """
         looks = self._look_at_all([directory / name for name in file_names])
-        candidates = [look for look in looks if isinstance(look, _Candidate)]
-        errors, unfinished = self._turn_away(look for look in looks if isinstance(look, _Unfit))
+        candidates = tuple(look for look in looks if isinstance(look, _Candidate))
         for candidate in candidates:
             self._hooks.before(self._source_variables(candidate))
-        try:
-            stored = self._store(candidates)
-        except BaseException as error:
-            for candidate in candidates:
-                self._hooks.after(self._source_variables(candidate), error=error)
-            raise
-        for candidate in candidates:
+        with self._hooks_after_failure(candidates):
+            present = [candidate for candidate in candidates if self._archive.exists(candidate.name)]
+            is_same = dict(zip((one.name for one in present), self._pool.map(self._is_same, present), strict=True))
+            new = [self._prepare(candidate) for candidate in candidates if candidate.name not in is_same]
+            pending = self._archive.begin(new, pool=self._pool) if new else None
+        return Begun(candidates, tuple(look for look in looks if isinstance(look, _Unfit)), is_same, pending)
+
+    def finish(self, begun: Begun, *, staying: str | None = None) -> BatchResult:
+        """Archive what was begun; on return the files archived are durable, listed, and gone from where they were.
+
+        staying: the one that is to stay there. Raises StorageError or CommandError if any of them cannot be stored,
+        HookAborted if a hook says stop; every file is then still there, but may be in the archive, too.
+        """
+        with self._hooks_after_failure(begun.candidates):
+            stored = self._store(begun)
+        for candidate in begun.candidates:
             self._run_hooks_after(candidate, stored)
         safe = stored.entries.keys() | stored.same
-        for candidate in candidates:
+        for candidate in begun.candidates:
             if candidate.path.name != staying and candidate.name in safe:
                 _take_away(candidate)
-        rows = tuple(candidate.name for candidate in candidates)
-        conflicts, failures = self._set_conflicts_aside(one for one in candidates if one.name in stored.different)
+        rows = tuple(candidate.name for candidate in begun.candidates)
+        errors, unfinished = self._turn_away(begun.unfit)
+        conflicts, failures = self._set_conflicts_aside(one for one in begun.candidates if one.name in stored.different)
         return BatchResult(rows, tuple(stored.entries), conflicts, errors + failures, unfinished)
+
+    @staticmethod
+    def discard(begun: Begun) -> None:
+        """Give up what was begun; every file is where it was."""
+        if begun.pending is not None:
+            begun.pending.discard()
 
     # Looking
 
@@ -199,16 +223,13 @@ class Intake:
 
     # Storing
 
-    def _store(self, candidates: Sequence[_Candidate]) -> _Stored:
+    def _store(self, begun: Begun) -> _Stored:
         """Store what is new, and see that all that is in the archive is listed."""
-        present = [candidate for candidate in candidates if self._archive.exists(candidate.name)]
-        is_same = dict(zip((one.name for one in present), self._pool.map(self._is_same, present), strict=True))
-        new = [candidate for candidate in candidates if candidate.name not in is_same]
-        entries = self._archive.add([self._prepare(one) for one in new], workers=self.workers) if new else ()
-        same = frozenset(name for name, found in is_same.items() if found)
+        entries = begun.pending.finish() if begun.pending is not None else ()
+        same = frozenset(name for name, is_same in begun.present.items() if is_same)
         # Of a file that is there already, a crash may have kept back the line.
         self._archive.heal(same)
-        return _Stored({entry.name: entry for entry in entries}, same, is_same.keys() - same)
+        return _Stored({entry.name: entry for entry in entries}, same, begun.present.keys() - same)
 
     def _is_same(self, candidate: _Candidate) -> bool:
         """Whether the archive has the file with the same content, however compressed."""
@@ -248,6 +269,16 @@ class Intake:
         return compress
 
     # Hooks
+
+    @contextlib.contextmanager
+    def _hooks_after_failure(self, candidates: Sequence[_Candidate]) -> Iterator[None]:
+        """Tell the hooks when what is done inside fails."""
+        try:
+            yield
+        except BaseException as error:
+            for candidate in candidates:
+                self._hooks.after(self._source_variables(candidate), error=error)
+            raise
 
     def _run_hooks_after(self, candidate: _Candidate, stored: _Stored) -> None:
         if not self._hooks:

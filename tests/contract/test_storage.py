@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -116,6 +117,36 @@ def test_a_failed_write_keeps_the_object_that_was_there(storage):
     with pytest.raises(RuntimeError):
         storage.write_batch([Write("key", fail)])
     assert read(storage, "key") == b"old"
+
+
+def test_a_batch_under_way_has_no_object_before_it_is_finished(storage):
+    with ThreadPoolExecutor(2) as pool:
+        first = storage.begin_batch([Write("a", b"old"), Write("b", b"first")], pool=pool)
+        second = storage.begin_batch([Write("a", b"new")], pool=pool)
+        assert list(storage.list()) == []
+        assert [entry.key for entry in first.finish()] == ["a", "b"]
+        assert read(storage, "a") == b"old"
+        second.finish()
+        first.discard()
+    assert [read(storage, key) for key in "ab"] == [b"new", b"first"]
+
+
+def test_a_discarded_batch_leaves_nothing_and_nobody_works_on_it(storage):
+    begun = threading.Event()
+    more = threading.Event()
+
+    def slow(file):
+        begun.set()
+        more.wait(30)
+        file.write(b"more")
+
+    with ThreadPoolExecutor(1) as pool:
+        batch = storage.begin_batch([Write("a", slow), Write("b", slow)], pool=pool)
+        begun.wait(30)
+        threading.Timer(0.05, more.set).start()
+        batch.discard()
+        assert more.is_set()
+        assert list(storage.list()) == []
 
 
 def test_an_unreadable_path_is_a_storage_error_that_names_the_key(storage, tmp_path):

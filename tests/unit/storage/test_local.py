@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -146,3 +147,21 @@ def test_every_directory_that_names_an_object_is_made_durable(tmp_path, monkeypa
     else:
         storage.sync(["a/b/key"])
     assert synced == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
+
+
+def test_a_directory_that_is_removed_while_a_batch_is_under_way_is_made_again(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    storage = LocalStorage(tmp_path / "root")
+    with ThreadPoolExecutor(1) as pool:
+        batch = storage.begin_batch([Write("d/key", source)], pool=pool)
+        pool.submit(os.rmdir, storage.path("d")).result()
+        batch.finish()
+    assert storage.path("d/key").read_bytes() == b"content"
+
+
+def test_a_discarded_batch_leaves_no_temporary_file(tmp_path):
+    storage = LocalStorage(tmp_path / "root")
+    with ThreadPoolExecutor(1) as pool:
+        storage.begin_batch([Write("key", b"content")], pool=pool).discard()
+    assert os.listdir(tmp_path / "root") == []

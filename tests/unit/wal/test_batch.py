@@ -32,7 +32,8 @@ def server(tmp_path):
 
 def archive(server, **options):
     with ThreadPoolExecutor(1) as pool:
-        return Intake(server, pool, workers=1).archive(server.paths.incoming, [NAME], **options)
+        intake = Intake(server, pool)
+        return intake.finish(intake.begin(server.paths.incoming, [NAME]), **options)
 
 
 def test_a_file_whose_writer_ended_while_it_was_looked_at_is_left_for_later(server, monkeypatch):
