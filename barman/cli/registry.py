@@ -39,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list-backups", "List the backups of servers", ("list-backup",)),
     Command("list-files", "List the files of a backup"),
     Command("list-processes", "List what barman is doing for a server", ("list-process",)),
+    Command("list-restore-points", "Show from where to where a server can be recovered, and named restore points"),
     Command("list-servers", "List the configured servers", ("list-server",)),
     Command("lock-directory-cleanup", "Remove lock files nobody holds"),
     Command("put-wal", "Receive WAL files on standard input"),

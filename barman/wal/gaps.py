@@ -92,10 +92,10 @@ class Reach(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Every position of a timeline from start_lsn up to end_lsn can be recovered.
+    """Every position from start_lsn up to end_lsn can be recovered on the way to a timeline.
 
-    backups: the ids of those to begin with, oldest first; from_backup: whether the window begins with the end of the
-    first of them, not with the timeline. last: the last segment. gap: the hole that ends it, None at the end.
+    It begins with the end of a backup (from_backup), or with the segment in which the timeline branched off. backups:
+    the ids of those to begin with, oldest first. last: the last segment. gap: the hole that ends it, None at the end.
     """
 
     timeline: int
@@ -215,7 +215,7 @@ def find_windows(
 ) -> tuple[Window, ...]:
     """Return the recoverable windows of each timeline, in order, those of several backups joined where they touch.
 
-    A timeline's windows lie between its begin and its own last segment. A backup without all of its own WAL has none.
+    A timeline's windows lie within its own segments. A backup without all of its own WAL has none.
     """
     gaps = find_gaps(runs, histories, segment_size)
     found: dict[int, list[Window]] = {}
@@ -250,7 +250,7 @@ def _window(start: Start, reach: Reach, segment_size: int) -> Window | None:
     path = reach.path
     if reach.last < start.end:
         return None
-    begin = path.branches[-1].switch_lsn if path.branches else 0
+    begin = path.branches[-1].switch_lsn // segment_size * segment_size if path.branches else 0
     last, gap = (start.end, None) if start.alone else (reach.last, reach.gap)
     start_lsn, end_lsn = max(start.end_lsn, begin), max((last + 1) * segment_size, start.end_lsn)
     if end_lsn <= begin or path.timeline_of_segment(last, segment_size) != path.timeline:

@@ -149,11 +149,11 @@ def test_windows_of_backups_that_touch_are_one_and_a_hole_parts_them():
     assert windows[1].gap is None
 
 
-def test_a_window_of_a_later_timeline_begins_where_it_branched_off():
+def test_a_window_of_a_later_timeline_begins_with_the_segment_in_which_it_branched_off():
     windows = find_windows(starts_of([ONE], {}), _runs(*range(2, 6), second=[6, 7]), {2: SECOND}, SIZE)
     assert [(window.timeline, window.start_lsn, window.from_backup) for window in windows] == [
         (1, 3 * SIZE + 0x100, True),
-        (2, 6 * SIZE + 100, False),
+        (2, 6 * SIZE, False),
     ]
 
 

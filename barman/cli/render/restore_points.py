@@ -1,0 +1,106 @@
+"""What list-restore-points prints, for people and for programs. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from barman.postgres.lsn import format_lsn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from barman.monitor.restore_points import Moment, NamedPoint, RestorePoints, TimedWindow
+
+Json = dict[str, Any]
+
+
+def render_restore_points(server: str, found: RestorePoints) -> str:
+    """Return the text of list-restore-points."""
+    lines = [f"Server {server}:"]
+    if not found.windows:
+        lines.append("  Nothing can be recovered: there is no complete backup with all its WAL")
+    timeline = None
+    for timed in found.windows:
+        if timed.window.timeline != timeline:
+            timeline = timed.window.timeline
+            lines.append(f"  Timeline {timeline}:")
+        lines += _window_lines(timed)
+    lines += _name_lines(found)
+    return "\n".join(lines)
+
+
+def restore_points_to_json(found: RestorePoints) -> Json:
+    """Return the same as data."""
+    times = [moment.time for timed in found.windows for moment in (timed.begin, timed.end) if moment is not None]
+    return {
+        "oldest_time": _iso(min(times, default=None)),
+        "newest_time": _iso(max(times, default=None)),
+        "oldest_lsn": _lsn(min((timed.window.start_lsn for timed in found.windows), default=None)),
+        "newest_lsn": _lsn(max((timed.window.end_lsn for timed in found.windows), default=None)),
+        "windows": [_window_json(timed) for timed in found.windows],
+        "restore_points": None if found.names is None else [_point_json(point) for point in found.names],
+    }
+
+
+def _window_lines(timed: TimedWindow) -> Iterator[str]:
+    window = timed.window
+    origin = f"end of backup {window.backups[0]}" if window.from_backup else "where it branched off"
+    yield f"    from {format_lsn(window.start_lsn)}  {_text(timed.begin)}  ({origin})"
+    yield f"    to   {format_lsn(window.end_lsn)}  {_text(timed.end)}  (WAL file {window.last})"
+    yield f"      with {len(window.backups)} backup{'s' * (len(window.backups) > 1)}: {', '.join(window.backups)}"
+    if window.gap is not None:
+        yield f"      then missing: {window.gap} ({window.gap.files} files)"
+
+
+def _name_lines(found: RestorePoints) -> Iterator[str]:
+    if found.names is None:
+        if found.windows:
+            yield "  Restore points with a name: not looked for, see --names"
+        return
+    yield f"  Restore points with a name: {len(found.names)}"
+    for point in found.names:
+        yield f"    {_local(point.time)}  {format_lsn(point.lsn)}  timeline {point.timeline}  {point.name}"
+
+
+def _window_json(timed: TimedWindow) -> Json:
+    window, gap = timed.window, timed.window.gap
+    return {
+        "timeline": window.timeline,
+        "begin_lsn": format_lsn(window.start_lsn),
+        "begin_time": None if timed.begin is None else _iso(timed.begin.time),
+        "begin_time_exact": timed.begin is not None and timed.begin.is_exact,
+        "end_lsn": format_lsn(window.end_lsn),
+        "end_time": None if timed.end is None else _iso(timed.end.time),
+        "end_time_exact": timed.end is not None and timed.end.is_exact,
+        "last_wal": window.last,
+        "backups": list(window.backups),
+        "missing_wal": None if gap is None else {"first": gap.first, "last": gap.last, "files": gap.files},
+    }
+
+
+def _point_json(point: NamedPoint) -> Json:
+    return {
+        "name": point.name,
+        "lsn": format_lsn(point.lsn),
+        "time": _iso(point.time),
+        "timeline": point.timeline,
+    }
+
+
+def _text(moment: Moment | None) -> str:
+    if moment is None:
+        return "(time unknown)"
+    return ("" if moment.is_exact else "about ") + _local(moment.time)
+
+
+def _local(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S%z}"
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _lsn(lsn: int | None) -> str | None:
+    return None if lsn is None else format_lsn(lsn)
