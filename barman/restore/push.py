@@ -95,11 +95,18 @@ class Pusher:
 
     def pull(self, directory: Path, target: Path, filters: Sequence[str]) -> None:
         """Copy what filters let through from a directory there to one here."""
+        self._pull(rsync.Source(os.fspath(directory), self._session.lanes[0]), target, filters)
+
+    def copy_here(self, directory: Path, target: Path, filters: Sequence[str]) -> None:
+        """Copy what filters let through from a directory of this host."""
+        self._pull(rsync.Source(os.fspath(directory), None), target, filters)
+
+    def _pull(self, source: rsync.Source, target: Path, filters: Sequence[str]) -> None:
         complaints = rsync.Complaints()
-        where = rsync.Source(os.fspath(directory), self._session.lanes[0])
-        done = self._run(rsync.pull_argv(where, os.fspath(target), filters), (), partial(_take, complaints, None))
+        done = self._run(rsync.pull_argv(source, os.fspath(target), filters), (), partial(_take, complaints, None))
         if not complaints.is_harmless(done.status):
-            raise CommandError(f"cannot read {directory} on {self._session.name}: {complaints.reason(done.status)}")
+            where = "this host" if source.shell is None else self._session.name
+            raise CommandError(f"cannot read {source.directory} on {where}: {complaints.reason(done.status)}")
 
     def _send_skeleton(self, inventory: Inventory, lane: str) -> None:
         names = [*inventory.directories, *inventory.links]

@@ -54,16 +54,6 @@ for place do
 done
 """
 
-_MAKE = """
-set -e
-umask 077
-while [ $# -gt 1 ]; do
-    mkdir -p "$2"
-    chmod "$1" "$2"
-    shift 2
-done
-"""
-
 _LINK = """
 set -e
 cd "$1"
@@ -76,17 +66,23 @@ while [ $# -gt 1 ]; do
 done
 """
 
-# $1: how to sync; $2: whom it is to belong to, or nothing; $3: the manifest's name; $4: the destination; then the rest.
+# $1: how to sync; $2: whom it is to belong to, or nothing; $3: the manifest's name; $4: permission bits of the control
+# file, which is on standard input, or nothing; $5: the destination; then the rest.
 _FINISH = f"""
 set -e
-how=$1 owner=$2 manifest=$3 data=$4
-shift 3
+how=$1 owner=$2 manifest=$3 mode=$4 data=$5
+shift 4
 settle() {{
     case $how in
         one) sync -f "$@" ;;
         all) sync ;;
     esac
 }}
+if [ -n "$mode" ]; then
+    umask 077
+    cat >"$data/{HELD_BACK}"
+    chmod "$mode" "$data/{HELD_BACK}"
+fi
 [ -f "$data/{HELD_BACK}" ] || {{ echo "the backup has no {CONTROL_FILE}" >&2; exit 1; }}
 [ ! -f "$data/{MANIFEST}" ] || mv -f "$data/{MANIFEST}" "$data/$manifest"
 [ -z "$owner" ] || chown -R -h "$owner" "$@"
@@ -105,11 +101,22 @@ printf '%s\\0' "$pid" "$(od -An -t u8 -N 8 "$1/{CONTROL_FILE}" 2>/dev/null)" \
     "$(cat "$1/{INCOMPLETE}" 2>/dev/null)" "$(cat "$1/{RECORD_COPY}" 2>/dev/null)"
 """
 
-# $1: a data directory; $2: a directory with WAL for it, or nothing.
-_PUT_OUT_OF_USE = f"""
+# $1: the destination; $2: a directory with WAL that is not the backup's, or nothing; then modes and directories. The
+# mark is on standard input. What is there does not start from now on.
+_BEGIN = f"""
 set -e
-rm -f "$1/{CONTROL_FILE}"
-[ -z "$2" ] || rm -rf "$2"/* "$2"/.[!.]*
+umask 077
+data=$1 wal=$2
+shift 2
+while [ $# -gt 1 ]; do
+    mkdir -p "$2"
+    chmod "$1" "$2"
+    shift 2
+done
+cat >"$data/{INCOMPLETE}"
+sync "$data/{INCOMPLETE}" 2>/dev/null || sync || :
+rm -f "$data/{CONTROL_FILE}"
+[ -z "$wal" ] || rm -rf "$wal"/* "$wal"/.[!.]*
 """
 
 # What is on standard input is removed, each name ended by a zero byte.
@@ -194,10 +201,15 @@ def mounts_there(facts: RemoteFacts, places: Sequence[Path], rooms: Iterable[Roo
     return tuple(found.values())
 
 
-def make_places_there(session: Session, modes: Mapping[Path, int]) -> None:
-    """Make directories with these permission bits, in this order; those that are there get them too."""
+def begin_there(
+    session: Session, destination: Path, modes: Mapping[Path, int], *, mark: str, wal_directory: Path | None
+) -> None:
+    """Make directories with these permission bits, and mark the destination: what is in it does not start any more.
+
+    mark: text for the file that says so. wal_directory: to be emptied; None: there is none.
+    """
     words = [word for path, mode in modes.items() for word in (f"{mode:o}", os.fspath(path))]
-    _demand(session, _MAKE, *words)
+    _demand(session, _BEGIN, destination, wal_directory or "", *words, data=mark.encode())
 
 
 def link_tablespaces_there(session: Session, destination: Path, locations: Mapping[int, Path]) -> None:
@@ -217,11 +229,6 @@ def look_closer_there(session: Session, destination: Path) -> Existing:
     )
 
 
-def put_out_of_use(session: Session, destination: Path, wal_directory: Path | None) -> None:
-    """Take the control file away, so that what is there does not start; and the WAL that is not the backup's."""
-    _demand(session, _PUT_OUT_OF_USE, destination, wal_directory or "")
-
-
 def remove_there(session: Session, directory: Path, names: Sequence[str]) -> None:
     """Remove files, links and whole directories, named below a directory."""
     if names:
@@ -230,15 +237,23 @@ def remove_there(session: Session, directory: Path, names: Sequence[str]) -> Non
 
 
 def finish_there(
-    session: Session, places: Sequence[Path], *, manifest: str, syncs: str, owner: tuple[int, int] | None
+    session: Session,
+    places: Sequence[Path],
+    *,
+    manifest: str,
+    syncs: str,
+    owner: tuple[int, int] | None,
+    control_file: tuple[bytes, int] | None,
 ) -> None:
     """Make everything durable as far as that host can, and then give the control file its name.
 
     places: the destination first. manifest: what the backup's manifest is to be called. syncs: as in RemoteFacts.
-    owner: uid and gid everything is to belong to; None: as is.
+    owner: uid and gid everything is to belong to; None: as is. control_file: its content and permission bits; None: it
+    is there, held back.
     """
     whose = "" if owner is None else f"{owner[0]}:{owner[1]}"
-    _demand(session, _FINISH, syncs, whose, manifest, *places, timeout_s=None)
+    content, mode = (b"", "") if control_file is None else (control_file[0], f"{control_file[1]:o}")
+    _demand(session, _FINISH, syncs, whose, manifest, mode, *places, data=content, timeout_s=None)
 
 
 def _demand(

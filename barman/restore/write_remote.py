@@ -20,7 +20,7 @@ from barman.restore.combine import find_combiner, staging_directory
 from barman.restore.configure import configure
 from barman.restore.delta import Item, Kind, find_differences, horizon_of, render_mark, require_updatable
 from barman.restore.destination import judge_places, require_space, wanted_places
-from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
+from barman.restore.exclusions import CONTROL_FILE, INCOMPLETE, MANIFEST, RECORD_COPY, STAGED_WAL, is_excluded
 from barman.restore.inventory import Tree, take_inventory, whole_tree
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
@@ -28,13 +28,12 @@ from barman.restore.plan import Method, RestorePlan
 from barman.restore.push import Pusher
 from barman.restore.push_tar import TarPusher
 from barman.restore.remote_host import (
+    begin_there,
     finish_there,
     link_tablespaces_there,
     look_closer_there,
     look_there,
-    make_places_there,
     mounts_there,
-    put_out_of_use,
     remove_there,
     require_rsync,
 )
@@ -131,15 +130,16 @@ class RemoteWriter:
         """Send the base backup."""
         plan = self._plan
         source = self._server.paths.data_dir(plan.record.backup_id)
-        make_places_there(self._session, self._modes(source))
-        mark = render_mark(plan.record.systemid, self._horizon)
-        self._session.write_file(plan.destination / INCOMPLETE, mark.encode())
-        if self._existing is not None:
-            outside = None if plan.is_wal_inside else plan.wal_directory
-            put_out_of_use(self._session, plan.destination, outside)
+        inventories = [take_inventory(tree) for tree in self._trees(source)] if plan.method is Method.COPY else []
+        begin_there(
+            self._session,
+            plan.destination,
+            self._modes(source, inventories),
+            mark=render_mark(plan.record.systemid, self._horizon),
+            wal_directory=None if self._existing is None or plan.is_wal_inside else plan.wal_directory,
+        )
         if plan.method is Method.COPY:
-            self._push(self._trees(source))
-            self._session.write_file(plan.destination / HELD_BACK, (source / CONTROL_FILE).read_bytes())
+            self._push(inventories)
         elif plan.method is Method.EXTRACT and self._existing is None and self._can_unpack_there:
             self._unpack_there(source)
         else:
@@ -170,10 +170,13 @@ class RemoteWriter:
                 sending.result()
 
     def configure(self) -> SettingsPlan:
-        """Bring the configuration here, change it, and send back what changed."""
+        """Get the configuration, as the backup or the other host has it, change it, and send what changed."""
         plan = self._plan
         with self._scratch() as scratch:
-            self._pusher.pull(plan.destination, scratch, _CONFIGURATION)
+            if plan.method is Method.COPY:
+                self._pusher.copy_here(self._server.paths.data_dir(plan.record.backup_id), scratch, _CONFIGURATION)
+            else:
+                self._pusher.pull(plan.destination, scratch, _CONFIGURATION)
             before = _inodes(scratch)
             found = configure(plan, scratch)
             write_durably(scratch / RECORD_COPY, render_record(plan.record).encode(), mode=0o600)
@@ -192,6 +195,7 @@ class RemoteWriter:
             manifest=f"{MANIFEST}.{plan.record.backup_id}",
             syncs=facts.syncs,
             owner=self._owner(),
+            control_file=self._control_file(),
         )
 
     @property
@@ -202,14 +206,21 @@ class RemoteWriter:
     def _can_unpack_there(self) -> bool:
         return self._facts.has_gnu_tar and not any(placement.was_in_place for placement in self._plan.placements)
 
-    def _modes(self, source: Path) -> dict[Path, int]:
+    def _control_file(self) -> tuple[bytes, int] | None:
+        """Return what the control file is to be, with its permission bits; None if it is there, and held back."""
+        if self._plan.method is not Method.COPY:
+            return None
+        path = self._server.paths.data_dir(self._plan.record.backup_id) / CONTROL_FILE
+        return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
+
+    def _modes(self, source: Path, inventories: Sequence[Inventory]) -> dict[Path, int]:
         """Return the directories to make there, with their permission bits."""
         # PostgreSQL knows two modes: 0700, and 0750 where the group may read.
         modes = {place.path: 0o700 for place in self._wanted}
         modes[self._plan.destination] |= stat.S_IMODE(source.stat().st_mode) & 0o050
         if self._plan.wal_directory is not None:
             modes[self._plan.wal_directory] = 0o700
-        return modes
+        return modes | {found.tree.target / name: 0o700 for found in inventories for name in found.emptied}
 
     def _trees(self, source: Path) -> list[Tree]:
         """Return what is sent of a plain backup."""
@@ -222,26 +233,21 @@ class RemoteWriter:
             trees.append(whole_tree(origin, placement.location))
         return trees
 
-    def _push(self, trees: Sequence[Tree]) -> None:
-        inventories = [take_inventory(tree) for tree in trees]
-        emptied = {inventory.tree.target / name: 0o700 for inventory in inventories for name in inventory.emptied}
-        if emptied:
-            make_places_there(self._session, emptied)
+    def _push(self, inventories: Sequence[Inventory]) -> None:
         total = sum(inventory.bytes for inventory in inventories)
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
-            self._send(inventories, bar)
-
-    def _send(self, inventories: Sequence[Inventory], bar: Bar) -> None:
-        if self._existing is None:
-            self._pusher.push(inventories, bar)
-            return
-        for inventory in inventories:
-            self._update(inventory, bar)
+            if self._existing is None:
+                self._pusher.push(inventories, bar)
+                return
+            for inventory in inventories:
+                self._update(inventory, bar)
 
     def _update(self, inventory: Inventory, bar: Bar) -> None:
         """Make what is there equal to a tree."""
         there = {entry.name: _item(entry) for entry in self._pusher.list_there(inventory.tree.target)}
+        # Made anew a moment ago; what was in it goes.
         there.pop(INCOMPLETE, None)
+        there.pop(STAGED_WAL, None)
         found = find_differences(inventory.items, there, horizon=self._horizon)
         remove_there(self._session, inventory.tree.target, found.removed)
         files = {file.name: file for file in inventory.files}
@@ -274,7 +280,7 @@ class RemoteWriter:
             trees += [
                 whole_tree(here.location, there.location) for here, there in zip(places, plan.placements, strict=True)
             ]
-            self._push(trees)
+            self._push([take_inventory(tree) for tree in trees])
 
     def _decode_wal(self, directory: Path, histories: Sequence[int], batch: Sequence[WalCopy], bar: Bar) -> None:
         archive, streaming = self._server.wal_archive, self._server.paths.streaming

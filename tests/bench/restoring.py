@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 # Bytes in tables, beside those of a new cluster.
 _SHAPES = {"a new cluster": 0, "2 GiB": 2 << 30}
 _ROW_BYTES = 1000
+# Members of a chain, the full backup included.
 _CHAIN = 5
 
 
@@ -44,7 +44,11 @@ class _Case(NamedTuple):
         return ", ".join(word for word in (*words, "unchanged" if self.again else "") if word)
 
 
-_PLAIN = [_Case("plain", remote, jobs, again) for remote in (False, True) for jobs, again in ((1, 0), (2, 0), (1, 1))]
+_PLAIN = [
+    _Case("plain", remote, jobs, again)
+    for remote in (False, True)
+    for jobs, again in ((1, False), (2, False), (1, True))
+]
 _TARBALLS = [_Case(kind, remote) for kind in ("gzip", "zstd") for remote in (False, True)]
 _CHAINS = [_Case("chain", remote) for remote in (False, True)]
 
@@ -52,32 +56,123 @@ _CHAINS = [_Case("chain", remote) for remote in (False, True)]
 def main(programs: Mapping[str, Path], scratch: Path, rounds: int, scale: float = 1) -> None:
     """Print the tables; scale: of the amount of data."""
     header = ("restore", "ours, s", "3.19.1, s", "times faster", "ours, MiB", "3.19.1, MiB")
-    newest, packed = _newest(), _packed()
+    newest = choose(versions=">= 17", each=False, own_tools=True)
+    packed = choose(versions=">= 15", each=False, own_tools=True, built_with=("zstd",))
     sshd = Sshd(scratch / "sshd")
     clusters = ClusterMaker(scratch)
     try:
-        for number, (shape, size) in enumerate(_SHAPES.items()):
-            for installation, cases in ((newest, [*_PLAIN, *_CHAINS]), (packed, _TARBALLS)):
-                if installation is None or not (size or cases is not _TARBALLS):
-                    continue
-                name = f"{number}-{installation.major}"
-                cluster = clusters.make(installation, f"cluster-{name}")
+        for shape, size in _SHAPES.items():
+            for installation, cases in _pairs(newest, packed, is_new=not size):
+                name = f"{installation}-{size}"
+                cluster = clusters.make(installation, name)
                 _fill(cluster, int(size * scale))
                 rows = _rows(programs, scratch / f"homes-{name}", cluster, sshd.command, cases, rounds)
-                print_table(f"restores of {shape}, PostgreSQL {installation.major}", header, rows)
+                print_table(f"restores of {shape} of PostgreSQL {installation.major}", header, rows)
                 cluster.stop()
     finally:
         clusters.close()
         sshd.close()
 
 
-def _newest() -> Installation | None:
-    """One that can combine backups."""
-    found = [one for one in choose(each=True) if one.major >= 17 and one.has_own_tools]
-    return found[-1] if found else None
+def _pairs(
+    newest: Sequence[Installation], packed: Sequence[Installation], *, is_new: bool
+) -> Iterator[tuple[Installation, Sequence[_Case]]]:
+    """Yield what is restored, by what it takes to make it; of a new cluster the plain backup tells enough."""
+    for installation in newest:
+        yield installation, _PLAIN if is_new else [*_PLAIN, *_CHAINS]
+    for installation in packed:
+        if not is_new:
+            yield installation, _TARBALLS
 
 
-def _packed() -> Installation | None:
-    """One that can compress with zstd."""
-    found = [one for one in choose(each=True) if one.major >= 15 and "zstd" in one.built_with]
-    return found[-1] if found else None
+def _fill(cluster: Cluster, size: int) -> None:
+    """Make tables that compress about as well as those of most databases."""
+    cluster.sql("create table filler (id int, body text)")
+    noise = "string_agg(md5(i::text || j::text), '') || repeat(' ', 640)"
+    cluster.sql(
+        f"insert into filler select i, (select {noise} from generate_series(1, 10) j)"
+        f" from generate_series(1, {size // _ROW_BYTES}) i"
+    )
+    cluster.sql("vacuum freeze filler")
+    cluster.sql("checkpoint")
+
+
+def _rows(
+    programs: Mapping[str, Path],
+    directory: Path,
+    cluster: Cluster,
+    ssh: str,
+    cases: Sequence[_Case],
+    rounds: int,
+) -> Iterator[tuple[object, ...]]:
+    directory.mkdir()
+    give(directory)
+    kinds = list(dict.fromkeys(case.backup for case in cases))
+    servers = {name: _server(directory / name, bindir, cluster) for name, bindir in programs.items()}
+    backups = {name: {kind: _back_up(server, cluster, kind) for kind in kinds} for name, server in servers.items()}
+    for case in cases:
+        turns = {
+            name: partial(_run, server, backups[name][case.backup], directory / name / "restored", case, ssh)
+            for name, server in servers.items()
+        }
+        for name, server in servers.items():
+            if case.again:
+                _run(server, backups[name][case.backup], directory / name / "restored", case._replace(again=False), ssh)
+        found = interleave(turns, rounds)
+        for name in servers:
+            shutil.rmtree(directory / name / "restored")
+        peaks = compare(found, lambda one: one.peak_mib)
+        yield (str(case), *compare(found, lambda one: one.seconds), *peaks[:2])
+
+
+def _server(directory: Path, programs: Path, cluster: Cluster) -> BarmanServer:
+    home = BarmanHome(directory, programs=programs, log_level="INFO")
+    server = home.streaming(cluster, directory.name.replace(".", "_"))
+    server.start_streaming(cluster)
+    return server
+
+
+def _back_up(server: BarmanServer, cluster: Cluster, kind: str) -> str:
+    """Take a backup of a kind, with all its WAL in the archive; return its id."""
+    packing = {"gzip": "gzip", "zstd": "zstd"}.get(kind)
+    server.set(
+        backup_compression=packing,
+        backup_compression_location="server" if packing else None,
+        backup_compression_format="tar" if packing else None,
+    )
+    backup = server.backup()
+    for number in range(_CHAIN - 1 if kind == "chain" else 0):
+        cluster.sql(f"update filler set id = -id where id % 100 = {number}")
+        cluster.sql("checkpoint")
+        cluster.switch_wal()
+        backup = server.backup("--incremental", backup)
+
+    def has_wal() -> bool:
+        # Barman 3.19 archives a segment when there is a newer one.
+        cluster.switch_wal()
+        server.run("archive-wal")
+        return bool(server.json("show-backup", backup)[server.name]["status"] == "DONE")
+
+    wait_until(has_wal, "WAL is archived", step_s=0.5, timeout_s=120)
+    return backup
+
+
+def _run(server: BarmanServer, backup: str, destination: Path, case: _Case, ssh: str) -> Measured:
+    words = ["--jobs", str(case.jobs)]
+    if case.remote:
+        words += ["--remote-ssh-command", ssh]
+    if case.backup != "plain":
+        there = case.remote and case.backup != "chain"
+        staging = give(_made(server.directory.parent / "staging"))
+        words += ["--staging-path", str(staging), "--staging-location", "remote" if there else "local"]
+    if case.again:
+        words.append("--delta-restore")
+    elif destination.exists():
+        shutil.rmtree(destination)
+    argv = server.home.argv("restore", server.name, backup, destination, *words)
+    return measure(argv, server.home.environment())
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
