@@ -137,7 +137,12 @@ class Server:
                  f"post_{event.value}_retry_script", f"post_{event.value}_script")  # fmt: skip
         scripts = Scripts(*(getattr(self.settings, name) for name in names))
         return Hooks(
-            event, scripts, server=self.name, config_path=self.config_path, path_prefix=self.settings.path_prefix
+            event,
+            scripts,
+            server=self.name,
+            config_path=self.config_path,
+            path_prefix=self.settings.path_prefix,
+            timeout_s=self.settings.hook_timeout or None,
         )
 
     def environment(self) -> Mapping[str, str]:

@@ -65,7 +65,7 @@ def _hooks() -> tuple[Option, ...]:
         ("wal_delete", "the deletion of each WAL file"),
         ("recovery", "a restore"),
     )
-    return tuple(
+    scripts = (
         Option(
             f"{phase}_{event}_{kind}",
             "GS",
@@ -77,6 +77,8 @@ def _hooks() -> tuple[Option, ...]:
         for phase in ("pre", "post")
         for kind, repeated in (("script", ""), ("retry_script", ", repeated until it exits with 0, 62 or 63"))
     )
+    limit = "Time limit of each run of a hook, which is then stopped and counts as failed; 0 = none."
+    return (*scripts, Option("hook_timeout", "GS", integer(0, unit="seconds"), 0, limit))
 
 
 _GLOBAL = (

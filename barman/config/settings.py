@@ -174,6 +174,7 @@ class ServerSettings:
     pre_recovery_retry_script: str | None
     post_recovery_script: str | None
     post_recovery_retry_script: str | None
+    hook_timeout: int
 
     @property
     def effective_streaming_conninfo(self) -> str | None:

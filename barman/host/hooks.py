@@ -2,7 +2,8 @@
 
 Order: pre plain, pre retry, the action, post retry, post plain. Plain hooks are run once, whatever they say. Retry
 hooks are run until they say something: 0 done, 62 go on without me, 63 stop (before an action: it does not happen);
-anything else is tried again, after 3 seconds five times, then after a minute, and so on for ever.
+anything else is tried again, after 3 seconds five times, then after a minute, and so on for ever. One that does not end
+within hook_timeout is stopped, with all it started.
 Source: Barman's manual, hook scripts.
 """
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_DONE, _CONTINUE, _STOP = 0, 62, 63
+_DONE, _CONTINUE, _STOP, _NOT_RUN = 0, 62, 63, 127
 _SHORT_PAUSES, _SHORT_PAUSE_S, _LONG_PAUSE_S = 5, 3, 60
 
 
@@ -57,12 +58,14 @@ class Hooks:
         server: str,
         config_path: Path,
         path_prefix: str | None = None,
+        timeout_s: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """path_prefix: put before PATH. sleep: how to wait between attempts."""
+        """path_prefix: put before PATH. timeout_s: when a run is stopped. sleep: how to wait between attempts."""
         self._event = event
         self._scripts = scripts
         self._path_prefix = path_prefix
+        self._timeout_s = timeout_s
         self._sleep = sleep
         self._common = {
             "BARMAN_VERSION": __version__,
@@ -105,7 +108,7 @@ class Hooks:
             self._sleep(_LONG_PAUSE_S if attempts % (_SHORT_PAUSES + 1) == 0 else _SHORT_PAUSE_S)
 
     def _run(self, phase: str, script: str, variables: Mapping[str, str], *, retry: bool) -> int:
-        """Run script once and return its exit status, 127 if it cannot be started."""
+        """Run script once and return its exit status, 127 if it cannot be started or does not end in time."""
         name = self._describe(phase, retry=retry)
         own = {
             **self._common,
@@ -116,12 +119,11 @@ class Hooks:
         }
         _log.debug("running %s: %s", name, script)
         try:
-            ended = run_shell(
-                script, timeout_s=None, check=False, env=environment(self._path_prefix, **{**own, **variables})
-            )
+            env = environment(self._path_prefix, **{**own, **variables})
+            ended = run_shell(script, timeout_s=self._timeout_s, check=False, env=env)
         except CommandError as error:
             _log.warning("%s: %s", name, error)
-            return 127
+            return _NOT_RUN
         for line in ended.stdout.splitlines():
             _log.debug("%s: %s", name, line)
         for line in ended.stderr.splitlines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from barman.errors import HookAborted
 from barman.host.hooks import Event, Hooks, Scripts
 from barman.version import __version__
+from tests.support.processes import is_alive, wait_until
 
 NOTHING = Scripts(None, None, None, None)
 
@@ -17,12 +19,13 @@ NOTHING = Scripts(None, None, None, None)
 def make(tmp_path):
     pauses = []
 
-    def hooks(**scripts):
+    def hooks(timeout_s=None, **scripts):
         made = Hooks(
             Event.ARCHIVE,
             NOTHING._replace(**scripts),
             server="main",
             config_path=Path("/etc/barman.conf"),
+            timeout_s=timeout_s,
             sleep=pauses.append,
         )
         made.pauses = pauses
@@ -104,3 +107,17 @@ def test_the_prefix_comes_first_in_the_path(tmp_path):
     )
     hooks.before({})
     assert (tmp_path / "path").read_text().startswith("/opt/first:")
+
+
+def test_a_hook_that_hangs_is_stopped_with_all_it_started_and_counts_as_failed(make, tmp_path, caplog):
+    hang = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 600'; true"
+    hooks = make(pre=hang, pre_retry=f"test -e {tmp_path}/seen && exit; touch {tmp_path}/seen; {hang}", timeout_s=0.5)
+    began = time.monotonic()
+
+    hooks.before({})
+
+    assert time.monotonic() - began < 60
+    assert hooks.pauses == [3]
+    assert "did not end within 0.5 seconds" in caplog.text
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(pid), "what the hook started is gone")
