@@ -5,13 +5,13 @@ Nothing here deletes what the primary deleted: how long a backup stays is for th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.record import BackupId, BackupRecord, KeepTarget, Status
 from barman.errors import Refused
 from barman.retention.plan import plan_needs, plan_wal_removal
-from barman.retention.policy import Policy, Word, verdicts
+from barman.retention.policy import Policy, Word, standing_alone, verdicts
 from barman.wal.needs import has_failed_for_wal
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def plan_sync(primary: PrimaryState, before: PrimaryState | None, local: LocalSt
         keeps=marks,
         purges=purges,
         copies=copies,
-        wal=tuple(_plan_wal(primary.wals, remaining, hoped_keeps)),
+        wal=tuple(_plan_wal(primary.wals, remaining, standing_alone(words, hoped_keeps))),
         skipped=skipped,
         needs_whole_ledger=_reaches_back(copies, local),
     )
@@ -193,11 +193,9 @@ def _why_to_copy(backup_id: BackupId, local: LocalState) -> str | None:
 
 def _as_if_copied(primary: PrimaryState, local: LocalState) -> dict[BackupId, BackupRecord]:
     """Return the catalogue as it would be with every backup of the primary in it."""
-    hoped = {backup_id: record for backup_id, record in local.records.items() if not record.damage}
-    for backup_id, record in primary.backups.items():
-        if _why_to_copy(backup_id, local) is not None:
-            hoped[backup_id] = replace(record, status=Status.DONE)
-    return hoped
+    here = {backup_id: record for backup_id, record in local.records.items() if not record.damage}
+    coming = {one: record for one, record in primary.backups.items() if _why_to_copy(one, local) is not None}
+    return {**here, **coming}
 
 
 def _in_order(wanted: Mapping[BackupId, str], primary: PrimaryState, local: LocalState) -> Iterator[CopyBackup]:
