@@ -42,13 +42,13 @@ def _tablespaces(_ctx: click.Context, _param: click.Parameter, values: Sequence[
 
 
 def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(name, type=click.Path(path_type=Path), callback=absolute, metavar="PATH", help=text)
+    return click.option(name, type=click.Path(path_type=Path, readable=False), callback=absolute, metavar="PATH", help=text)
 
 
 @click.command("restore")
 @SERVER_ARG
 @BACKUP_ARG
-@click.argument("destination_directory", type=click.Path(path_type=Path))
+@click.argument("destination_directory", type=click.Path(path_type=Path, readable=False))
 @click.option("--target-time", metavar="TIME", help="Recover up to this time; without a zone, in that of this host.")
 @click.option("--target-xid", metavar="XID", help="Recover up to this transaction.")
 @click.option("--target-lsn", metavar="LSN", help="Recover up to this position in the WAL.")
