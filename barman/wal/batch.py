@@ -107,17 +107,18 @@ class Intake:
         """Whether hooks are run, which expect one file at a time."""
         return bool(self._hooks)
 
-    def begin(self, directory: Path, file_names: Sequence[str]) -> Begun:
+    def begin(self, directory: Path, file_names: Sequence[str], *, replacing: bool = False) -> Begun:
         """Look at files of directory and have those compressed that are new, for finish or discard.
 
-        Several batches may be under way, if their names differ. Raises as finish does.
+        replacing: whatever the archive has of them is taken for new, and replaced. Several batches may be under way, if
+        their names differ. Raises as finish does.
         """
         looks = self._look_at_all([directory / name for name in file_names])
         candidates = tuple(look for look in looks if isinstance(look, _Candidate))
         for candidate in candidates:
             self._hooks.before(self._source_variables(candidate))
         with self._hooks_after_failure(candidates):
-            present = [candidate for candidate in candidates if self._archive.exists(candidate.name)]
+            present = [one for one in candidates if not replacing and self._archive.exists(one.name)]
             is_same = dict(zip((one.name for one in present), self._pool.map(self._is_same, present), strict=True))
             new = [self._prepare(candidate) for candidate in candidates if candidate.name not in is_same]
             pending = self._archive.begin(new, pool=self._pool) if new else None

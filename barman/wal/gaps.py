@@ -125,6 +125,13 @@ def find_gaps(runs: SegmentRuns, histories: Histories, segment_size: int) -> tup
     return tuple(found[names] for names in sorted(found))
 
 
+def missing_segments(gap: Gap, histories: Histories, segment_size: int) -> Iterator[str]:
+    """Yield the names of the segments that are missing, in order."""
+    path = path_to(gap.timelines[0], histories)
+    for number in range(gap.low, gap.high + 1):
+        yield segment_name(path.timeline_of_segment(number, segment_size), number, segment_size)
+
+
 def path_to(timeline: int, histories: Histories) -> TimelineHistory:
     """Return the way to timeline."""
     return histories.get(timeline) or TimelineHistory(timeline)

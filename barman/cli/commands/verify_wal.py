@@ -11,6 +11,8 @@ from barman.cli.context import Profile
 from barman.human import pretty_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from barman.cli.context import App
     from barman.wal.verify import Defect, Verification
 
@@ -19,26 +21,39 @@ if TYPE_CHECKING:
 @SERVER_ARG
 @click.option("--deep", is_flag=True, help="Look into every file: pages, records and their checksums.")
 @click.option("--jobs", "-j", type=POSITIVE, metavar="N", help="How many checks run at a time; default: one per core.")
+@click.option("--repair", is_flag=True, help="Fetch what is missing or damaged from the source, if it is still there.")
 @click.pass_obj
-def command(app: App, server_name: str, deep: bool, jobs: int | None) -> None:
+def command(app: App, server_name: str, deep: bool, jobs: int | None, repair: bool) -> None:
     r"""Verify the WAL archive: files, the list of them, and that none is missing in between.
 
     With --deep every file is decompressed, and its pages and records are checked, the checksums of records with
     pg_waldump of the PostgreSQL version that wrote them, where it is installed. Ends with 1 if anything is wrong.
 
+    With --repair segments are fetched again by streaming replication, or over ssh if there is an ssh_command, and
+    verified before they take their place. A damaged file is kept in the errors directory.
+
     \b
     Examples:
       barman verify-wal main
       barman verify-wal --deep main
+      barman verify-wal --deep --repair main
     """
     from barman.wal.verify import verify_wal
 
-    server = app.server(server_name, Profile.G)
+    server = app.server(server_name, Profile.D if repair else Profile.G)
     found = verify_wal(server, app.output, deep=deep, jobs=jobs)
+    repaired: tuple[str, ...] = ()
+    if repair and found.defects:
+        from barman.wal.repair import repair_wal
+
+        repaired, remaining = repair_wal(server, found.defects, app.output)
+        found.defects = list(remaining)
+        for name in repaired:
+            app.output.info(f"Repaired WAL file {name}")
     for defect in found.defects:
         app.output.error(f"WAL of server '{server.name}': {defect.kind.value}: {defect.name}: {defect.reason}")
     app.output.info(_summary(server.name, found, deep=deep))
-    app.output.result(server.name, _to_json(found, deep=deep))
+    app.output.result(server.name, _to_json(found, repaired, deep=deep))
 
 
 def _summary(server: str, found: Verification, *, deep: bool) -> str:
@@ -51,7 +66,7 @@ def _summary(server: str, found: Verification, *, deep: bool) -> str:
     return f"Verified {found.files} WAL files of server {server}, {pretty_size(found.size_bytes)}{looked}: {verdict}"
 
 
-def _to_json(found: Verification, *, deep: bool) -> dict[str, Any]:
+def _to_json(found: Verification, repaired: Sequence[str], *, deep: bool) -> dict[str, Any]:
     return {
         "ok": not found.defects,
         "files": found.files,
@@ -60,6 +75,7 @@ def _to_json(found: Verification, *, deep: bool) -> dict[str, Any]:
         "looked_into": found.looked_into,
         "encrypted": found.encrypted,
         "checksums": found.checksums,
+        "repaired": list(repaired),
         "defects": [_defect_json(defect) for defect in found.defects],
     }
 
