@@ -62,32 +62,28 @@ def render_answer(
     config: Mapping[str, object],
 ) -> str:
     """Return the text of an answer. config: every option of the server as JSON data, and its name."""
-    document = {
-        "last_position": position.offset,
-        "last_name": position.name,
-        "backups": {record.backup_id: _record(record) for record in records},
-        "wals": [
-            {
-                "compression": wal.compression,
-                "encryption": wal.encryption,
-                "name": wal.name,
-                "size": wal.size,
-                "time": wal.mtime,
-            }
-            for wal in wals
-        ],
-        "version": version,
-        "config": config,
+    parts = {
+        "last_position": json.dumps(position.offset),
+        "last_name": json.dumps(position.name),
+        "backups": json.dumps({record.backup_id: _record(record) for record in records}, indent=4),
+        # There may be a million of them, and the library takes its time for each.
+        "wals": "[" + ",".join(map(_wal, wals)) + "\n]",
+        "version": json.dumps(version),
+        "config": json.dumps(config, indent=4),
     }
-    return json.dumps(document, indent=4)
+    return "{\n" + ",\n".join(f'"{key}": {value}' for key, value in parts.items()) + "\n}"
 
 
 def with_keeps(text: str, keeps: Mapping[BackupId, KeepTarget] | None) -> str:
-    """Return the text of an answer with the keep marks of the primary in it, as primary.info has them."""
-    document = _load(text)
-    if keeps is not None:
-        document[_KEEPS] = {backup_id: target.value for backup_id, target in sorted(keeps.items())}
-    return json.dumps(document, indent=4)
+    """Return the text of an answer with the keep marks of the primary in it, as primary.info has them.
+
+    text: one that parse_answer understands; what stands around the document is left out.
+    """
+    document = text[text.find("{") :].strip().removesuffix("{}")
+    if keeps is None:
+        return document
+    marks = json.dumps({backup_id: target.value for backup_id, target in sorted(keeps.items())})
+    return f'{{\n"{_KEEPS}": {marks},{document[1:]}'
 
 
 def parse_answer(text: str) -> PrimaryState:
@@ -152,6 +148,14 @@ def _record(record: BackupRecord) -> dict[str, Any]:
         moment = getattr(record, key)
         shown[f"{key}_iso"] = None if moment is None else moment.isoformat()
     return shown
+
+
+def _wal(wal: WalEntry) -> str:
+    compression, encryption = json.dumps(wal.compression), json.dumps(wal.encryption)
+    return (
+        f'\n{{"compression": {compression}, "encryption": {encryption}, "name": "{wal.name}", '
+        f'"size": {wal.size}, "time": {wal.mtime!r}}}'
+    )
 
 
 def _parse_record(name: str, value: object) -> BackupRecord:

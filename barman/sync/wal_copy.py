@@ -19,6 +19,7 @@ from barman.host.files import make_directories, remove_tree
 from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
 from barman.postgres.wal_names import is_segment_name
 from barman.progress import NoBar
+from barman.storage.encrypt.openpgp import is_openpgp
 from barman.storage.storage import Write
 from barman.sync.plan import plan_sync
 from barman.sync.primary import open_primary
@@ -182,11 +183,15 @@ def _fault(server: Server, path: Path, wanted: Wanted) -> str | None:
     line = wanted.line
     if line is not None and size != line.size:
         return f"it has {size} bytes, and {line.size} in the ledger there"
-    if not is_segment_name(wanted.name) or (line is not None and line.encryption is not None):
+    if not is_segment_name(wanted.name):
         return None
     try:
-        with open(path, "rb") as file, server.wal_archive.decode(file) as content:
-            start = content.read(LONG_HEADER_SIZE)
+        with open(path, "rb") as file:
+            if is_openpgp(file.read(LONG_HEADER_SIZE)):
+                return None
+            file.seek(0)
+            with server.wal_archive.decode(file) as content:
+                start = content.read(LONG_HEADER_SIZE)
         return check_header(parse_page_header(start), name=wanted.name)
     except (WalError, Permanent) as error:
         return error.message
