@@ -339,6 +339,12 @@ class PostgresStreaming(_Session):
         [row] = self._rows("IDENTIFY_SYSTEM", timeout_s=self._statement_timeout_s)
         return SystemIdentity(str(row["systemid"]), int(row["timeline"]), str(row["xlogpos"]))
 
+    def timeline_history(self, timeline: int) -> str:
+        """Return the text of a timeline's history file; PostgresError if the server has none, as of timeline 1."""
+        [row] = self._rows(f"TIMELINE_HISTORY {timeline:d}", timeout_s=self._statement_timeout_s)
+        content = row["content"]
+        return content if isinstance(content, str) else bytes(content).decode(errors="replace")
+
     def create_slot(self, name: str) -> None:
         """Create a physical slot, which reserves WAL from its first use; PostgresError 42710 if it exists."""
         self._rows(f'CREATE_REPLICATION_SLOT "{name}" PHYSICAL', timeout_s=self._statement_timeout_s)

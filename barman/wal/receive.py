@@ -19,6 +19,7 @@ from barman.postgres.lsn import parse_lsn
 from barman.postgres.tools import find_tool, pg_receivewal_argv, require_compatible
 from barman.postgres.versions import major_version
 from barman.postgres.wal_names import segment_at, segment_before
+from barman.wal.fork import turn_at_fork
 from barman.wal.streaming_area import is_synchronous, misfit_partial, plan_reset
 
 if TYPE_CHECKING:
@@ -144,13 +145,15 @@ def _prepare(server: Server, tool: Tool, reporter: Reporter) -> ServerFacts:
     with server.wal_postgres() as postgres, server.wal_streaming() as streaming:
         facts = postgres.facts()
         require_compatible(tool, facts.version_num)
-        problems = preflight_problems(facts, streaming.identify_system(), read_identity(server.paths))
+        streamed = streaming.identify_system()
+        problems = preflight_problems(facts, streamed, read_identity(server.paths))
         if problems:
             raise Refused(f"cannot receive WAL of server {server.name}: {'; '.join(problems)}")
         # From the first segment on, WAL of another cluster is to be recognised as such.
         write_identity(server.paths, facts.system_identifier, major_version(facts.version_num))
         if server.settings.slot_name is not None:
             _ready_slot(server, server.settings.slot_name, postgres, streaming, reporter)
+        turn_at_fork(server, streaming, streamed.timeline, facts.segment_size, reporter)
     return facts
 
 

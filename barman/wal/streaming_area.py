@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.errors import Refused
-from barman.postgres.wal_names import WalKind, is_wal_name, next_segment, parse_wal_name, previous_segment
+from barman.postgres.wal_names import (
+    WalKind,
+    is_wal_name,
+    next_segment,
+    parse_wal_name,
+    previous_segment,
+    segment_name,
+    segment_start,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from barman.postgres.timelines import TimelineHistory
     from barman.postgres.wal_names import WalName
 
 
@@ -27,12 +36,50 @@ class ResetPlan:
     gap: tuple[str, str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where receiving turns to a new timeline. start: the segment to go on with. beyond: files in its way."""
+
+    start: str
+    beyond: tuple[str, ...]
+
+
+def find_furthest(names: Iterable[str]) -> WalName | None:
+    """Return the file pg_receivewal goes on from: of all timelines the one with the highest position."""
+    received = [(wal.text[8:24], wal.timeline, wal.kind is WalKind.SEGMENT, wal) for wal in _received(names)]
+    return max(received, key=lambda found: found[:3])[3] if received else None
+
+
+def plan_turn(names: Iterable[str], history: TimelineHistory, segment_size: int) -> Turn | None:
+    """Return how to go on along history when more of an older timeline was received than belongs to it.
+
+    None if pg_receivewal finds its way, as it does where the server can still send that timeline up to its end.
+    WalError if what was received last is not an ancestor.
+    """
+    known = list(_received(names))
+    furthest = find_furthest(wal.text for wal in known)
+    if furthest is None or furthest.segment is None or furthest.timeline == history.timeline:
+        return None
+    end = history.end_of(furthest.timeline)
+    complete = furthest.kind is WalKind.SEGMENT
+    begin = segment_start(furthest.segment, segment_size) + (segment_size if complete else 0)
+    if end is None or begin <= end:
+        return None
+    number = end // segment_size
+    start = segment_name(history.timeline_of_segment(number, segment_size), number, segment_size)
+    beyond = tuple(wal.text for wal in known if wal.text[8:24] >= start[8:] and wal.timeline < int(start[:8], 16))
+    return Turn(start, beyond)
+
+
+def _received(names: Iterable[str]) -> Iterator[WalName]:
+    parsed = (parse_wal_name(name) for name in names if is_wal_name(name))
+    return (wal for wal in parsed if wal.kind in (WalKind.SEGMENT, WalKind.PARTIAL))
+
+
 def newest_streamed(names: Iterable[str]) -> WalName | None:
     """Return the newest segment or partial segment among names; other files do not count."""
-    parsed = (parse_wal_name(name) for name in names if is_wal_name(name))
-    received = [wal for wal in parsed if wal.kind in (WalKind.SEGMENT, WalKind.PARTIAL)]
     # Of a segment and its own partial file the complete one counts.
-    return max(received, key=lambda wal: (wal.segment, wal.kind is WalKind.SEGMENT), default=None)
+    return max(_received(names), key=lambda wal: (wal.segment, wal.kind is WalKind.SEGMENT), default=None)
 
 
 def misfit_partial(sizes: Mapping[str, int], segment_size: int) -> str | None:

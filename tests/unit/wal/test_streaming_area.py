@@ -2,8 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from barman.errors import Refused
-from barman.wal.streaming_area import ResetPlan, is_synchronous, misfit_partial, newest_streamed, plan_reset
+from barman.errors import Refused, WalError
+from barman.postgres.timelines import Branch, TimelineHistory
+from barman.wal.streaming_area import (
+    ResetPlan,
+    Turn,
+    find_furthest,
+    is_synchronous,
+    misfit_partial,
+    newest_streamed,
+    plan_reset,
+    plan_turn,
+)
 
 MIB = 1 << 20
 SIZE = 16 * MIB
@@ -77,3 +87,43 @@ def test_wal_newer_than_the_servers_is_not_touched():
 )
 def test_a_receiver_is_synchronous_where_the_server_waits_for_its_name(names, expected):
     assert is_synchronous("barman_receive_wal", names) is expected
+
+
+FORKED = TimelineHistory(3, (Branch(1, 5 * SIZE + 100, ""), Branch(2, 7 * SIZE + 100, "")))
+
+
+@pytest.mark.parametrize(
+    ("names", "turn"),
+    [
+        pytest.param([], None, id="nothing was received"),
+        pytest.param([wal(4), wal(5) + ".partial"], None, id="the segment of the fork is being received"),
+        pytest.param([wal(4)], None, id="up to the segment of the fork"),
+        pytest.param([wal(9, timeline=3) + ".partial"], None, id="the server's own timeline"),
+        pytest.param(
+            [wal(4), wal(5)], Turn(wal(5, timeline=2), (wal(5),)), id="the segment of the fork is complete on both"
+        ),
+        pytest.param(
+            ["00000001.history", "junk", wal(4), wal(5), wal(6), wal(7) + ".partial"],
+            Turn(wal(5, timeline=2), (wal(5), wal(6), wal(7) + ".partial")),
+            id="well beyond",
+        ),
+        pytest.param(
+            [wal(4), wal(8, timeline=2) + ".partial"],
+            Turn(wal(7, timeline=3), (wal(8, timeline=2) + ".partial",)),
+            id="on a later timeline",
+        ),
+    ],
+)
+def test_receiving_turns_where_the_server_left_the_timeline(names, turn):
+    assert plan_turn(names, FORKED, SIZE) == turn
+
+
+def test_what_the_server_does_not_descend_from_is_an_error():
+    with pytest.raises(WalError, match="not an ancestor"):
+        plan_turn([wal(9)], TimelineHistory(4, (Branch(3, SIZE, ""),)), SIZE)
+
+
+def test_the_furthest_file_is_that_of_the_highest_position():
+    assert find_furthest([wal(9), wal(2, timeline=2)]).text == wal(9)
+    assert find_furthest([wal(9), wal(9, timeline=2) + ".partial"]).text == wal(9, timeline=2) + ".partial"
+    assert find_furthest(["junk", "00000002.history"]) is None
