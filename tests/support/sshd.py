@@ -8,7 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.support.processes import run, start, wait_until
+from tests.support.processes import children_of, run, start, wait_until
 from tests.support.users import give, unprivileged_user
 
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -75,6 +75,27 @@ class Sshd:
         """The pid of the listener."""
         assert self._process is not None
         return self._process.pid
+
+    def sessions(self) -> list[int]:
+        """The pids of what serves connections, and of the programs they started."""
+        return children_of(self.pid)
+
+    def program(self, directory: Path, *, programs: Path) -> Path:
+        """Make a directory with a program ssh that gets there whatever host it is told, and return the directory.
+
+        programs: where the far side finds what it is to run. A connection that is silent for two seconds counts as cut.
+        """
+        directory.mkdir()
+        words = self.command.rpartition(" ")[0].replace("ssh ", "exec /usr/bin/ssh ", 1)
+        alive = "-o StrictHostKeyChecking=accept-new -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
+        script = (
+            "#!/bin/sh\n"
+            "while :; do case $1 in -p | -o) shift 2 ;; -*) shift ;; *) break ;; esac; done\n"
+            f'shift\n{words} {alive} 127.0.0.1 -l {unprivileged_user().pw_name} PATH={programs}:/usr/bin:/bin "$@"\n'
+        )
+        (directory / "ssh").write_text(script)
+        (directory / "ssh").chmod(0o755)
+        return directory
 
     @property
     def command(self) -> str:
