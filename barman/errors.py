@@ -14,6 +14,7 @@
     │   ├── NotFound
     │   ├── Transient         worth trying again
     │   └── Permanent
+    │       └── Encrypted     what it takes to decrypt it is not here
     ├── CatalogError          a record or ledger cannot be read or written
     ├── WalError              a WAL file or WAL name is not what it should be
     ├── LockBusy              somebody else is doing it
@@ -122,6 +123,10 @@ class Transient(StorageError):
 
 class Permanent(StorageError):
     """Trying again will not help: no space, no permission, a broken disk."""
+
+
+class Encrypted(Permanent):
+    """The content is encrypted, and the passphrase, the key or the program to decrypt it is not here, or wrong."""
 
 
 class CatalogError(BarmanError):

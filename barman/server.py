@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from barman.postgres.backup_session import BackupSession
     from barman.postgres.connection import Postgres, PostgresStreaming
     from barman.storage.compress.codecs import CustomFilters
+    from barman.storage.encrypt.gpg import Decryption
     from barman.storage.storage import Storage
 
 _CONNECT_TIMEOUT_S: Final = 10
@@ -80,7 +81,7 @@ class Server:
         return WalArchive(
             self._wal_storage,
             self.xlogdb,
-            open_decoded=lambda file: open_decoded(file, custom=self.custom_filters),
+            open_decoded=lambda file: open_decoded(file, custom=self.custom_filters, decryption=self.decryption),
             identify=self._identify_wal,
             directory=self.paths.wals,
         )
@@ -99,6 +100,14 @@ class Server:
             decompress=settings.custom_decompression_filter,
             magic=None if magic is None else bytes.fromhex(magic.removeprefix("0x")),
         )
+
+    @cached_property
+    def decryption(self) -> Decryption | None:
+        """What decrypts backups and WAL; None without a command that tells the passphrase."""
+        from barman.storage.encrypt.gpg import Decryption
+
+        command = self.settings.encryption_passphrase_command
+        return None if command is None else Decryption(command)
 
     def postgres(self, *, connect_timeout_s: int = _CONNECT_TIMEOUT_S) -> Postgres:
         """A new connection object for conninfo. ConfigError without one."""

@@ -10,7 +10,7 @@ from barman.catalog.xlogdb import WalEntry, XlogDb
 from barman.errors import CatalogError, NotFound
 from barman.host import files
 from barman.postgres.wal_names import archive_directory, is_wal_name, timeline_of
-from barman.storage.openpgp import is_openpgp
+from barman.storage.encrypt.openpgp import is_openpgp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

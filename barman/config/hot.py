@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from barman.config.settings import ServerSettings
     from barman.config.sources import Sources
     from barman.storage.compress.codecs import CustomFilters
+    from barman.storage.encrypt.gpg import Decryption
 
 # Intervals would load datetime, and no rule looks at them.
 _WANTED = frozenset(name for name, option in SERVER_OPTIONS.items() if option.kind is not INTERVAL)
@@ -41,6 +42,7 @@ class HotServer(NamedTuple):
     compression: str | None
     custom_decompression_filter: str | None
     custom_compression_magic: str | None
+    encryption_passphrase_command: str | None
     log_file: str | None
     log_format: str
 
@@ -52,6 +54,13 @@ class HotServer(NamedTuple):
             return None
         magic = bytes.fromhex(self.custom_compression_magic[2:]) if self.custom_compression_magic else None
         return CustomFilters(None, self.custom_decompression_filter, magic)
+
+    def decryption(self) -> Decryption | None:
+        """Return what decrypts WAL; None without a command that tells the passphrase."""
+        from barman.storage.encrypt.gpg import Decryption
+
+        command = self.encryption_passphrase_command
+        return None if command is None else Decryption(command)
 
 
 def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str, *, inactive: bool) -> HotServer:

@@ -53,6 +53,7 @@ def run(  # noqa: PLR0913  the one place where programs are started; all but arg
     die_with_parent: bool = True,
     stop_signal: int = signal.SIGTERM,
     shown: Sequence[str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end and return how it ended.
 
@@ -61,11 +62,11 @@ def run(  # noqa: PLR0913  the one place where programs are started; all but arg
     (Linux). timeout_s: None is no limit. input: bytes for its standard input; or stdin, a file; otherwise it reads
     nothing. stdout: a file that takes its output; otherwise output is captured. on_line: called with every line of
     both outputs as it comes, without its end. on_tick: called about once a second; like on_line it may raise to end the
-    program. shown: argv with secrets masked, for messages.
+    program. shown: argv with secrets masked, for messages. pass_fds: descriptors it gets under the same numbers.
 
     Raises CommandError when it cannot be started, takes too long, or, if check, ends with anything but 0.
     """
-    call = _Call(list(argv), tuple(shown or argv), env, input, stdin, stdout, cwd, on_line, on_tick)
+    call = _Call(list(argv), tuple(shown or argv), env, input, stdin, stdout, cwd, on_line, on_tick, pass_fds)
     return _run(
         call,
         timeout_s=timeout_s,
@@ -153,6 +154,7 @@ class _Call(NamedTuple):
     cwd: str | os.PathLike[str] | None
     on_line: Callable[[str], None] | None
     on_tick: Callable[[], None] | None
+    pass_fds: Sequence[int] = ()
 
     @property
     def name(self) -> str:
@@ -170,6 +172,7 @@ def _run(call: _Call, *, timeout_s: float | None, check: bool, death_signal: int
             env=None if call.env is None else dict(call.env),
             cwd=call.cwd,
             start_new_session=True,
+            pass_fds=call.pass_fds,
         )
     except OSError as error:
         raise _not_started(call.shown, error) from error

@@ -20,7 +20,7 @@ from barman.host import files
 from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
 from barman.postgres.wal_names import archive_directory, is_segment_name
 from barman.storage.compress import codecs
-from barman.storage.openpgp import is_openpgp
+from barman.storage.encrypt.openpgp import is_openpgp
 from barman.wal.error_names import free_error_path
 from barman.wal.inspect import inspect_file
 

@@ -12,7 +12,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.errors import CommandError, ConfigError, HookAborted, StorageError
+from barman.errors import CommandError, HookAborted, StorageError
 from barman.host.clock import monotonic
 from barman.postgres.wal_names import parse_wal_name
 from barman.wal.batch import BatchResult, Begun, Intake
@@ -74,11 +74,6 @@ def archive_wal(server: Server, reporter: Reporter, *, verbose: bool = True) -> 
     another reason is an error and stays, and does not keep the others back. LockBusy if another process is archiving;
     StorageError, CatalogError or CommandError if nothing can be archived at all: a full disk, a missing program.
     """
-    if server.settings.encryption == "gpg":
-        raise ConfigError(
-            f"WAL of server '{server.name}' cannot be archived: encryption of WAL is not supported",
-            hint="Set encryption = none.",
-        )
     reports: list[SourceReport] = []
     workers = _cores()
     with server.locks.archive_wal(), ThreadPoolExecutor(workers, thread_name_prefix="archive") as pool:

@@ -12,19 +12,20 @@ from barman.catalog.hook_variables import wal_variables
 from barman.catalog.identity import Identity, read_identity
 from barman.catalog.wal_archive import ArchivedWal, archive_key
 from barman.catalog.xlogdb import WalEntry
-from barman.errors import CatalogError, StorageError, Transient, WalError
+from barman.errors import CatalogError, Encrypted, StorageError, Transient, WalError
 from barman.host import files
 from barman.host.hooks import Event
 from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
 from barman.postgres.wal_names import WalKind, parse_wal_name
-from barman.storage.compress.codecs import canonical_name, compress_stream, resolve_level
 from barman.storage.compress.decoded import open_decoded
+from barman.storage.encrypt.content_mark import digest_of, read_mark
 from barman.storage.storage import Write
+from barman.wal.encoding import encoding_of
 from barman.wal.inspect import Inspection, inspect_wal
 from barman.wal.set_aside import set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
     from pathlib import Path
@@ -98,8 +99,7 @@ class Intake:
         self._archive = server.wal_archive
         self._pool = pool
         self._hooks = server.hooks(Event.ARCHIVE)
-        self._compression = server.settings.compression
-        self._level = resolve_level(self._compression or "", server.settings.compression_level)
+        self._encoding = encoding_of(server)
         self._cluster = _expected_cluster(server)
 
     @property
@@ -233,17 +233,12 @@ class Intake:
         return _Stored({entry.name: entry for entry in entries}, same, begun.present.keys() - same)
 
     def _is_same(self, candidate: _Candidate) -> bool:
-        """Whether the archive has the file with the same content, however compressed."""
+        """Whether the archive has the file with the same content, however compressed and encrypted."""
         try:
-            with (
-                open_decoded(candidate.path.open("rb"), custom=self._server.custom_filters) as new,
-                self._archive.open_decoded(candidate.name) as old,
-            ):
-                while (chunk := _read_fully(new)) == _read_fully(old):
-                    if not chunk:
-                        break
-                else:
-                    return False
+            with self._archive.open(candidate.name) as stored:
+                mark = read_mark(stored)
+            if not (self._has_content(candidate, mark) if mark else self._is_equal(candidate)):
+                return False
             if os.stat(candidate.path).st_nlink > 1:
                 # A second name of the archived file, from a run that was killed; it may have been written over since.
                 files.fsync_file(candidate.path)
@@ -251,23 +246,37 @@ class Intake:
             raise StorageError(f"{candidate.path}: {error.strerror}") from error
         return True
 
+    def _has_content(self, candidate: _Candidate, digest: str) -> bool:
+        with self._open(candidate) as new:
+            return digest_of(new) == digest
+
+    def _is_equal(self, candidate: _Candidate) -> bool:
+        try:
+            with self._open(candidate) as new, self._archive.open_decoded(candidate.name) as old:
+                while (chunk := _read_fully(new)) == _read_fully(old):
+                    if not chunk:
+                        return True
+        except Encrypted as error:
+            _log.warning("WAL file %s cannot be compared with the one in the archive: %s", candidate.path, error)
+        return False
+
+    def _open(self, candidate: _Candidate) -> BinaryIO:
+        server = self._server
+        return open_decoded(candidate.path.open("rb"), custom=server.custom_filters, decryption=server.decryption)
+
     def _prepare(self, candidate: _Candidate) -> ArchivedWal:
         key, seen = archive_key(candidate.name), candidate.inspection
-        if self._compression is None or seen.compression is not None or seen.encryption is not None:
-            return ArchivedWal(Write(key, candidate.path), seen.compression, seen.encryption)
-        write = Write(key, self._compressing(candidate), mtime_ns=seen.mtime_ns, mode=seen.mode)
-        return ArchivedWal(write, canonical_name(self._compression))
+        encoding = self._encoding.without_what(seen)
+        if not encoding.changes:
+            return ArchivedWal(Write(key, candidate.path), *encoding.words(seen))
 
-    def _compressing(self, candidate: _Candidate) -> Callable[[BinaryIO], None]:
-        codec, level, custom = self._compression or "", self._level, self._server.custom_filters
-
-        def compress(target: BinaryIO) -> None:
+        def encode(target: BinaryIO) -> None:
             with candidate.path.open("rb") as source:
-                compress_stream(source, target, codec, level, custom=custom)
-                if _has_changed(os.fstat(source.fileno()), candidate.inspection):
+                encoding.write(source, target)
+                if _has_changed(os.fstat(source.fileno()), seen):
                     raise Transient(f"{candidate.path} was changed while it was being archived")
 
-        return compress
+        return ArchivedWal(Write(key, encode, mtime_ns=seen.mtime_ns, mode=seen.mode), *encoding.words(seen))
 
     # Hooks
 

@@ -19,7 +19,8 @@ from barman.host import files
 from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
 from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, WalKind, archive_directory, next_segment, parse_wal_name
 from barman.storage.compress import codecs
-from barman.storage.openpgp import is_openpgp
+from barman.storage.compress.decoded import open_decrypted
+from barman.storage.encrypt.openpgp import is_openpgp
 from barman.wal.hot_program import STOP_RECOVERY, Messages, build_parser, run_program
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _parse_name(text: str) -> WalName:
 
 
 class _Wal(NamedTuple):
-    """A file that was found. codec: its compression; None if it is plain or encrypted. size: of the file."""
+    """A file that was found. file: decrypted. codec: its compression, None if it is plain. size: of file."""
 
     name: WalName
     path: str
@@ -186,8 +187,6 @@ def stream(server: HotServer, name: WalName, count: int, target: BinaryIO) -> No
 def _add_to_stream(wal: _Wal, target: BinaryIO) -> None:
     import tarfile
 
-    if wal.is_encrypted:
-        raise _CannotSend(f"WAL file {wal.path} is encrypted, and there is no way to decrypt it")
     if wal.codec is None and wal.name.kind is WalKind.SEGMENT and wal.size not in _SEGMENT_SIZES:
         raise _CannotSend(f"WAL file {wal.path} is damaged: {wal.size} bytes are no segment")
     with contextlib.ExitStack() as stack:
@@ -258,8 +257,13 @@ def _open(server: HotServer, name: WalName, *, partial: bool) -> Iterator[_Wal]:
             continue
         with file:
             wal = _inspect(name, path, file, filters)
-            if not _is_still_arriving(wal, server):
+            if _is_still_arriving(wal, server):
+                continue
+            if not wal.is_encrypted:
                 yield wal
+                return
+            with _decrypted(wal, server) as plain:
+                yield _inspect(name, path, plain, filters)
                 return
     raise _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
 
@@ -270,6 +274,14 @@ def _inspect(name: WalName, path: str, file: BinaryIO, filters: codecs.CustomFil
     first_bytes = os.pread(descriptor, codecs.LONGEST_MAGIC, 0)
     codec = codecs.identify(first_bytes, custom=filters)
     return _Wal(name, path, file, os.fstat(descriptor).st_size, codec, is_openpgp(first_bytes), filters)
+
+
+def _decrypted(wal: _Wal, server: HotServer) -> BinaryIO:
+    """Return what the file holds decrypted, as a real file."""
+    try:
+        return open_decrypted(wal.file, server.decryption())
+    except BarmanError as error:
+        raise _CannotSend(f"WAL file {wal.path} cannot be sent: {error.message}", hint=error.hint) from error
 
 
 def _is_still_arriving(wal: _Wal, server: HotServer) -> bool:
@@ -293,8 +305,6 @@ def _send_to_file(wal: _Wal, options: argparse.Namespace, messages: Messages) ->
 
 def _send(wal: _Wal, target: BinaryIO, options: argparse.Namespace) -> None:
     """Write the file as wanted. _CannotSend if it is damaged or cannot be written whole."""
-    if wal.is_encrypted:
-        raise _CannotSend(f"WAL file {wal.path} is encrypted, and there is no way to decrypt it")
     try:
         if options.keep_compression or wal.path.endswith(".partial") or _has_wanted_form(wal, options.compression):
             _copy(wal, wal.file, target, check=wal.codec is None and not wal.path.endswith(".partial"))

@@ -11,7 +11,7 @@ from barman.errors import Permanent, WalError
 from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
 from barman.postgres.wal_names import WalKind, parse_wal_name
 from barman.storage.compress.codecs import identify, open_reader
-from barman.storage.openpgp import is_openpgp
+from barman.storage.encrypt.openpgp import is_openpgp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

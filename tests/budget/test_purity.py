@@ -44,7 +44,7 @@ _NAMED = {
     "barman.restore.wal_plan",
     "barman.retention.plan",
     "barman.retention.policy",
-    "barman.storage.openpgp",
+    "barman.storage.encrypt.openpgp",
     "barman.wal.needs",
     "barman.wal.queue",
 }

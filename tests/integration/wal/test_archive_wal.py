@@ -303,15 +303,6 @@ def test_while_another_archives_it_leaves_in_peace(server):
     assert left(server.incoming) == [ONE]
 
 
-def test_encryption_that_is_not_supported_is_refused(server):
-    server.set(encryption="gpg", encryption_key_id="someone", backup_compression="gzip")
-    deliver(server.incoming, ONE)
-    result = server.run("archive-wal", check=False)
-    assert result.status == 1
-    assert "ERROR: WAL of server 'main' cannot be archived: encryption" in result.stderr
-    assert left(server.incoming) == [ONE]
-
-
 def hook(server, name: str, status: int = 0) -> Path:
     """Configure a hook that appends its view of a file to a log, and return the log."""
     log = server.home.directory / name

@@ -8,7 +8,7 @@ from barman.errors import Transient
 from barman.progress import LogReporter
 from barman.server import open_server
 from barman.wal import archive as module
-from barman.wal import batch
+from barman.wal import encoding
 from barman.wal.archive import archive_wal
 from barman.wal.batch import Intake
 from tests.support.settings import load_text
@@ -51,14 +51,14 @@ def steps(monkeypatch):
 def fail_to_compress(monkeypatch, name, *, times):
     """Let a file fail that often."""
     failures = iter(range(times))
-    compress = batch.compress_stream
+    compress = encoding.compress_stream
 
     def compress_or_fail(source, *words, **options):
         if source.name.endswith(name) and next(failures, None) is not None:
             raise Transient(f"{name}: try again")
         compress(source, *words, **options)
 
-    monkeypatch.setattr(batch, "compress_stream", compress_or_fail)
+    monkeypatch.setattr(encoding, "compress_stream", compress_or_fail)
 
 
 def test_a_batch_is_begun_before_the_one_before_it_is_finished(server, steps):

@@ -11,6 +11,7 @@ from barman.host import files
 from barman.progress import LogReporter
 from barman.server import open_server
 from barman.wal import batch as module
+from barman.wal import encoding
 from barman.wal.archive import archive_wal
 from barman.wal.batch import BatchResult, Intake
 from tests.support.settings import load_text
@@ -57,13 +58,13 @@ def test_a_file_that_changes_while_it_is_compressed_is_not_archived(server, monk
     main = server(compression="gzip")
     path = main.paths.incoming / NAME
     path.write_bytes(segment(NAME))
-    compress = module.compress_stream
+    compress = encoding.compress_stream
 
     def compress_and_cut(*words, **options):
         compress(*words, **options)
         path.write_bytes(b"")
 
-    monkeypatch.setattr(module, "compress_stream", compress_and_cut)
+    monkeypatch.setattr(encoding, "compress_stream", compress_and_cut)
     with pytest.raises(Transient, match="was changed while it was being archived"):
         archive(main)
     assert not main.wal_archive.exists(NAME)
