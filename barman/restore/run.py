@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from barman.server import Server
 
 
+# So many damaged files are named.
+_TOLD = 10
+
+
 class Writer(Protocol):
     """What carries out a plan, step by step in this order: on this host or on another."""
 
@@ -51,19 +55,26 @@ class Writer(Protocol):
     def configure(self) -> SettingsPlan:
         """Make the configuration safe and write the recovery settings; return what was done."""
 
+    def find_damage(self, configured: SettingsPlan) -> Iterator[str]:
+        """Yield what of the backup is not as its manifest says; configured: what was changed on purpose."""
+
     def finish(self) -> None:
         """Make everything durable, and only then give the control file its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What was done. changes, warnings: settings of the restored cluster. missing_files: usual ones it lacks."""
+    """What was done. changes, warnings: settings of the restored cluster. missing_files: usual ones it lacks.
+
+    is_damaged: whether files of the backup are missing or not whole; they have been told of.
+    """
 
     backup_id: str
     destination: Path
     changes: tuple[FileChange, ...]
     warnings: tuple[FileFinding, ...]
     missing_files: tuple[str, ...]
+    is_damaged: bool
     started: datetime
     elapsed: timedelta
 
@@ -84,13 +95,14 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter) -> Rest
             _announce(server, request, plan, reporter)
             _warn_of_deprecated(settings, plan, reporter)
             with _hooks(server, request, plan):
-                configured = _write(writer, plan, reporter)
+                configured, is_damaged = _write(writer, plan, reporter)
     return RestoreReport(
         backup_id=plan.record.backup_id,
         destination=plan.destination,
         changes=configured.changes,
         warnings=configured.warnings,
         missing_files=configured.missing_files,
+        is_damaged=is_damaged,
         started=started,
         elapsed=timedelta(seconds=clock.monotonic() - begun),
     )
@@ -120,7 +132,8 @@ def _warn_of_deprecated(settings: ServerSettings, plan: RestorePlan, reporter: R
             reporter.warning(f"{name} is deprecated, use staging_path")
 
 
-def _write(writer: Writer, plan: RestorePlan, reporter: Reporter) -> SettingsPlan:
+def _write(writer: Writer, plan: RestorePlan, reporter: Reporter) -> tuple[SettingsPlan, bool]:
+    """Carry out the plan; return the settings, and whether the backup is damaged."""
     reporter.info("Copying the base backup.")
     writer.place()
     if plan.wal_directory is not None:
@@ -130,8 +143,14 @@ def _write(writer: Writer, plan: RestorePlan, reporter: Reporter) -> SettingsPla
     configured = writer.configure()
     for note in configured.notes:
         reporter.warning(note)
+    damage = list(writer.find_damage(configured))
+    for finding in damage[:_TOLD]:
+        reporter.error(f"backup {plan.record.backup_id} is damaged: {finding}")
+    if len(damage) > _TOLD:
+        reporter.error(f"backup {plan.record.backup_id} is damaged: {len(damage) - _TOLD} more files")
+    # Better a cluster that lacks a file than none.
     writer.finish()
-    return configured
+    return configured, bool(damage)
 
 
 @contextlib.contextmanager

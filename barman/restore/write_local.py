@@ -9,14 +9,15 @@ from barman.catalog.record import render_record
 from barman.host.files import fsync_directory, fsync_tree, unlink_durably, write_durably
 from barman.progress import NoBar
 from barman.restore.configure import configure
-from barman.restore.exclusions import INCOMPLETE, RECORD_COPY
+from barman.restore.exclusions import INCOMPLETE, MANIFEST, RECORD_COPY
 from barman.restore.fetch import release_control_file
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
+from barman.restore.proof import find_damage
 from barman.restore.write_wal import WalWriter, wal_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from barman.config.settings import ServerSettings
     from barman.progress import Reporter
@@ -78,6 +79,13 @@ class LocalWriter:
     def configure(self) -> SettingsPlan:
         """Write the configuration."""
         return configure(self._plan, self._plan.destination)
+
+    def find_damage(self, configured: SettingsPlan) -> Iterator[str]:
+        """Yield what of the backup is not as its manifest says."""
+        plan = self._plan
+        manifest = plan.destination / f"{MANIFEST}.{plan.record.backup_id}"
+        places = {placement.oid: placement.location for placement in plan.placements}
+        return find_damage(manifest, plan.destination, tablespaces=places, changed=configured.edits)
 
     def finish(self) -> None:
         """Make everything durable, and then give the control file its name."""

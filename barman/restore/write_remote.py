@@ -25,6 +25,7 @@ from barman.restore.inventory import Tree, take_inventory, whole_tree
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
 from barman.restore.plan import Method, RestorePlan
+from barman.restore.proof import find_damage
 from barman.restore.push import Pusher
 from barman.restore.push_tar import TarPusher
 from barman.restore.remote_host import (
@@ -97,6 +98,7 @@ class RemoteWriter:
         self._facts = look_there(session, [place.path for place in self._wanted])
         self._may_update = may_update
         self._existing: Existing | None = None
+        self._damage: list[str] = []
 
     def mounts(self) -> Sequence[Mount]:
         """Return the file systems that are written to, there and, for staging, here."""
@@ -183,6 +185,21 @@ class RemoteWriter:
             changed = [name for name, inode in _inodes(scratch).items() if before.get(name) != inode]
             self._pusher.push_names(scratch, plan.destination, changed, NoBar())
         return found
+
+    def find_damage(self, configured: SettingsPlan) -> Iterator[str]:
+        """Yield what of the backup, as it is here, is not as its manifest says: rsync has sent what there was."""
+        plan = self._plan
+        if plan.method is not Method.COPY:
+            yield from self._damage
+            return
+        paths, backup_id = self._server.paths, plan.record.backup_id
+        places = {
+            placement.oid: paths.tablespace_dir(backup_id, placement.oid)
+            for placement in plan.placements
+            if not placement.was_in_place
+        }
+        data = paths.data_dir(backup_id)
+        yield from find_damage(data / MANIFEST, data, tablespaces=places)
 
     def finish(self) -> None:
         """Make everything durable, and then give the control file its name."""
@@ -276,6 +293,9 @@ class RemoteWriter:
                 self._server, replace(self._prepared, plan=staged), self._settings, self._reporter, is_final=False
             )
             placer.place()
+            manifest = staged.destination / f"{MANIFEST}.{plan.record.backup_id}"
+            locations = {place.oid: place.location for place in places}
+            self._damage = list(find_damage(manifest, staged.destination, tablespaces=locations))
             trees = [_data_tree(staged.destination, plan)]
             trees += [
                 whole_tree(here.location, there.location) for here, there in zip(places, plan.placements, strict=True)

@@ -42,7 +42,8 @@ def _tablespaces(_ctx: click.Context, _param: click.Parameter, values: Sequence[
 
 
 def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(name, type=click.Path(path_type=Path, readable=False), callback=absolute, metavar="PATH", help=text)
+    kind = click.Path(path_type=Path, readable=False)
+    return click.option(name, type=kind, callback=absolute, metavar="PATH", help=text)
 
 
 @click.command("restore")
@@ -233,7 +234,8 @@ def _show(app: App, report: RestoreReport) -> None:
             output.show(f"    {name}")
     elapsed = pretty_interval(report.elapsed)
     output.info(f"Restore operation completed (start time: {report.started}, elapsed time: {elapsed})")
-    output.info("Your PostgreSQL server has been successfully prepared for recovery!")
+    if not report.is_damaged:
+        output.info("Your PostgreSQL server has been successfully prepared for recovery!")
     output.result("changes", [[change.file, change.line, change.option, change.value] for change in report.changes])
     output.result("changes_count", len(report.changes))
     output.result("warnings", [list(warning) for warning in report.warnings])

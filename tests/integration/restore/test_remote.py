@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.ledger import Ledger, steps_in
 from tests.support.sshd import is_ssh_possible
+from tests.support.users import give
 
 pytestmark = pytest.mark.skipif(not is_ssh_possible(), reason="sshd or rsync is not installed")
 
@@ -58,6 +59,34 @@ def test_a_plain_backup_comes_back_whole_over_one_login_per_worker(jobs, site, r
     assert (recovered.data / f"backup_manifest.{backup}").exists()
 
 
+@pytest.mark.pg(each=False)
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_files_that_are_lost_in_the_backup_are_named_and_the_rest_is_restored(where, site, scratch, sshd):
+    cluster, stream = site
+    server = stream(cluster)
+    backup = server.backup()
+    server.close_and_archive(cluster)
+    data = server.base / backup / "data"
+    frozen = cluster.value("select pg_relation_filepath('frozen')")
+    (data / "base" / "1" / "PG_VERSION").unlink()
+    with (data / frozen).open("r+b") as file:
+        file.truncate(8192)
+    destination = scratch / "there" / "data"
+    destination.parent.mkdir()
+    give(destination.parent)
+    options = ["--remote-ssh-command", sshd.command] if where == "there" else []
+
+    cold = f"cold:{scratch / 'there' / 'cold'}"
+    done = server.run("restore", backup, destination, "--tablespace", cold, *options, check=False)
+
+    assert done.status == 1
+    assert f"ERROR: backup {backup} is damaged: base/1/PG_VERSION is missing" in done.stderr
+    assert f"ERROR: backup {backup} is damaged: {frozen} has 8192 bytes instead of" in done.stderr
+    assert done.stderr.count("ERROR") == 2
+    assert "successfully" not in done.stdout
+    assert (destination / "global" / "pg_control").exists()
+
+
 def test_recovery_stops_at_the_target(site, recover_there):
     cluster, stream = site
     server = stream(cluster)
@@ -75,7 +104,7 @@ def test_recovery_stops_at_the_target(site, recover_there):
 
 
 @pytest.mark.parametrize("algorithm", ["none", "gzip"])
-def test_tarballs_are_unpacked_there_without_being_staged(algorithm, site, recover_there, scratch, monkeypatch):
+def test_tarballs_are_unpacked_there_without_being_staged(algorithm, site, recover_there, scratch):
     cluster, stream = site
     staging = scratch / "staging"
     server = stream(cluster, backup_compression=algorithm, staging_path=staging)
