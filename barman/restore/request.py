@@ -35,6 +35,8 @@ class Overrides:
     basebackup_retry_times: int | None = None
     basebackup_retry_sleep: int | None = None
     parallel_jobs: int | None = None
+    parallel_jobs_start_batch_size: int | None = None
+    parallel_jobs_start_batch_period: int | None = None
     staging_path: Path | None = None
     recovery_staging_path: Path | None = None
     local_staging_path: Path | None = None

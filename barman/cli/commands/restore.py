@@ -99,8 +99,8 @@ def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callabl
 @click.option(
     "--bwlimit", "bandwidth_limit", type=NON_NEGATIVE, metavar="KBPS", help="Copy no faster than this; 0: no limit."
 )
-@click.option("--jobs-start-batch-size", type=POSITIVE, hidden=True)
-@click.option("--jobs-start-batch-period", type=POSITIVE, hidden=True)
+@click.option("--jobs-start-batch-size", "parallel_jobs_start_batch_size", type=POSITIVE, hidden=True)
+@click.option("--jobs-start-batch-period", "parallel_jobs_start_batch_period", type=POSITIVE, hidden=True)
 @click.option("--network-compression/--no-network-compression", default=None, help="Compress on the wire.")
 @click.option(
     "--delta-restore/--no-delta-restore",

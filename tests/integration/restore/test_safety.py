@@ -76,7 +76,6 @@ def test_what_contradicts_itself_is_refused_before_anything_is_written(site, scr
         ["--target-tli", "7"],
         ["--tablespace", "nosuch:/tmp/x"],
         ["--remote-ssh-command", "ssh nowhere"],
-        ["--delta-restore"],
         ["--network-compression"],
         ["--snapshot-recovery-instance", "x"],
     ):
@@ -236,17 +235,17 @@ def test_hooks_see_what_is_done_and_may_veto(site, scratch):
         pre_recovery_script=f"env > {seen}.pre", post_recovery_retry_script=f"env > {seen}.post",
         pre_recovery_retry_script="exit 63",
     )  # fmt: skip
-    assert "stop" in _refused(server, backup, scratch / "data", "--target-name", "abc")
+    assert "stop" in _refused(server, backup, scratch / "data", "--target-name", "switch")
     assert not (scratch / "data").exists()
     server.set(pre_recovery_retry_script=None)
-    server.run("restore", backup, scratch / "data", "--target-name", "abc")
+    server.run("restore", backup, scratch / "data", "--target-name", "switch")
     for phase in ("pre", "post"):
         environment = dict(
             line.split("=", 1) for line in (scratch / f"seen.{phase}").read_text().splitlines() if "=" in line
         )
         assert environment["BARMAN_DESTINATION_DIRECTORY"] == str(scratch / "data")
         assert environment["BARMAN_BACKUP_ID"] == backup
-        assert environment["BARMAN_RECOVER_OPTIONS"] == '{"target_name": "abc"}'
+        assert environment["BARMAN_RECOVER_OPTIONS"] == '{"target_name": "switch"}'
 
 
 def test_memory_stays_small(cluster, stream, home, scratch):
