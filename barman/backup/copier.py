@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from barman.backup.copy_stats import CopyTimes
+    from barman.backup.page_check import PageCheck
     from barman.backup.source_tree import Tree
     from barman.backup.workers import Workers
     from barman.config.settings import ServerSettings
@@ -40,17 +41,21 @@ _SCRATCH = ".copying"
 
 
 class Previous(NamedTuple):
-    """The backup whose files may serve again. links: as they are, or copied. horizon: copy_plan.safe_horizon."""
+    """The backup whose files may serve again. links: as they are, or copied. horizon: copy_plan.safe_horizon.
+
+    damaged: tree and name of the files that have damaged pages in it.
+    """
 
     directory: Path
     links: bool
     horizon: int
+    damaged: frozenset[tuple[str, str]]
 
 
 class Copier:
     """Copies into one backup's directory; every step may be repeated, and none writes into a file that is there."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what one backup copies with, all but two by keyword
         self,
         workers: Workers[Lane],
         directory: Path,
@@ -59,10 +64,14 @@ class Copier:
         environment: Mapping[str, str],
         settings: ServerSettings,
         previous: Previous | None,
+        pages: PageCheck | None,
         times: CopyTimes,
         reporter: Reporter,
     ) -> None:
-        """directory: of the backup. host: the source's name for messages. environment: for the programs."""
+        """directory: of the backup. host: the source's name for messages. environment: for the programs.
+
+        pages: looks at what is copied.
+        """
         self._workers = workers
         self._directory = directory
         self._scratch = directory / _SCRATCH
@@ -72,6 +81,7 @@ class Copier:
         )
         self._settings = settings
         self._previous = previous
+        self._pages = pages
         self._times = times
         self._reporter = reporter
         self._bar: Bar | None = None
@@ -90,6 +100,7 @@ class Copier:
             portions = portions_of(plans, workers=lanes, ways=ways)
             self._flows = {tree.label: self._flow(tree) for tree in trees}
             self._workers.work_off([partial(self._copy_portion, len(portions), lanes, it) for it in portions])
+            self._workers.work_off([partial(self._verify_again, trees)])
         self._bar = None
 
     def copy_file(self, path: str, part: str, *, label: str) -> None:
@@ -180,6 +191,50 @@ class Copier:
         if plan.reused:
             self._times.copied(plan.tree.label, (began, clock.monotonic()))
 
+    def _verify(self, tree: Tree, lane: Lane, name: str) -> None:
+        """Have the pages of a copied file looked at."""
+        if self._pages is not None:
+            target = os.fspath(self._directory / tree.part / name)
+            self._pages.submit(tree.label, name, target, partial(self._bring_again, tree, lane, name))
+
+    def _verify_again(self, trees: Sequence[Tree], lane: Lane) -> None:
+        """Look at the files that had damaged pages in the previous backup, which may be here as they are there."""
+        if self._pages is None:
+            return
+        damaged = () if self._previous is None else self._previous.damaged
+        by_label = {tree.label: tree for tree in trees}
+        for label, name in damaged:
+            if label in by_label:
+                self._verify(by_label[label], lane, name)
+        self._pages.finish()
+
+    def _bring_again(self, tree: Tree, lane: Lane, name: str) -> bool:
+        """Copy a file once more; whether there is anything new."""
+        target = os.fspath(self._directory / tree.part / name)
+        if lane is None:
+            return self._bring(os.path.join(tree.directory, name), target, self._flow())
+        scratch = self._own_scratch()
+        fresh = scratch / "again"
+        fresh.mkdir(exist_ok=True)
+        basis = os.fspath(self._directory / tree.part)
+        argv = rsync.copy_argv(
+            rsync.Source(tree.directory, lane),
+            os.fspath(fresh),
+            scratch=os.fspath(scratch),
+            basis=basis,
+            compare=True,
+            link=True,
+        )
+        self._rsync.copy(argv, [name], os.fspath(fresh), scratch)
+        try:
+            if os.path.samefile(fresh / name, target):
+                os.unlink(fresh / name)
+                return False
+            os.rename(fresh / name, target)
+        except FileNotFoundError:
+            return False
+        return True
+
     def _copy_portion(self, portions: int, lanes: int, portion: Portion, lane: Lane) -> None:
         began = clock.monotonic()
         if lane is None or portion.way is Way.REUSE:
@@ -203,7 +258,8 @@ class Copier:
             bandwidth_kib_s=_share(self._limit(tree), sharers),
             compress=self._settings.network_compression,
         )
-        self._rsync.copy(argv, [entry.name for entry in portion.entries], target, self._own_scratch())
+        names = [entry.name for entry in portion.entries]
+        self._rsync.copy(argv, names, target, self._own_scratch(), partial(self._verify, tree, lane))
 
     def _copy_here(self, portion: Portion) -> None:
         """Copy a portion from this host, from the source or the previous backup, faster than rsync does."""
@@ -215,6 +271,7 @@ class Copier:
             previous = None if self._previous is None else os.fspath(self._previous.directory / tree.part / entry.name)
             if previous is None or portion.way is Way.FETCH:
                 self._bring(source, target, flow)
+                self._verify(tree, None, entry.name)
             elif portion.way is Way.REUSE or self._is_same(source, previous, entry):
                 if self._links:
                     self._link(previous, target, flow)
@@ -223,6 +280,7 @@ class Copier:
                     self._bring(previous, target, flow)
             else:
                 self._bring(source, target, flow)
+                self._verify(tree, None, entry.name)
 
     def _own_scratch(self) -> Path:
         """Return a directory of this thread's own, where files are written until they are whole."""
@@ -230,7 +288,7 @@ class Copier:
         directory.mkdir(exist_ok=True)
         return directory
 
-    def _bring(self, source: str, target: str, flow: Flow) -> None:
+    def _bring(self, source: str, target: str, flow: Flow) -> bool:
         """Copy a file of this host, if it is still there; target is another file afterwards, never written into."""
         temporary = self._own_scratch() / "file"
         try:
@@ -238,9 +296,10 @@ class Copier:
         except FileNotFoundError:
             if os.path.exists(source):
                 raise
-            return
+            return False
         with naming(target):
             os.rename(temporary, target)
+        return True
 
     def _link(self, previous: str, target: str, flow: Flow) -> None:
         try:

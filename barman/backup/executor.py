@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from barman.catalog.page_report import PageReport
     from barman.catalog.record import BackupRecord
     from barman.config.settings import ServerSettings
     from barman.postgres.facts import ServerFacts
@@ -20,6 +21,7 @@ class Job:
     settings: those of the server with the request's overrides applied; always these, never server.settings.
     facts: what PostgreSQL said of itself when the backup began. parent: of an incremental backup. action: what is
     being done, as it will stand in the record should it fail ("copying files"); the executor keeps it current.
+    pages: what the page checksums said, once the executor has stopped; None if nobody looked.
     """
 
     server: Server
@@ -28,6 +30,7 @@ class Job:
     reporter: Reporter
     parent: BackupRecord | None = None
     action: str = "starting backup"
+    pages: PageReport | None = None
 
 
 class Executor(Protocol):

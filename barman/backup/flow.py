@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from barman.backup.positions import describe_position
 from barman.catalog.hook_variables import backup_variables
 from barman.catalog.record import Status, render_record
-from barman.errors import BackupFailed, BarmanError, LockBusy, Terminated
+from barman.errors import BackupFailed, BarmanError, CatalogError, LockBusy, Terminated
 from barman.host import clock
 from barman.host.files import make_directories
 from barman.host.hooks import Event
@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 _LINK_ATTEMPTS = 20
 # So often a signal may come while a failure is being noted.
 _ATTEMPTS = 5
+# Files with damaged pages that the output names; the report has all.
+_MOST_TOLD = 20
 
 
 def take_backup(prepared: Prepared, request: BackupRequest) -> BackupRecord:
@@ -85,6 +87,7 @@ class _Flow:
         self._tell(f"Copy done (time: {pretty_interval(timedelta(seconds=clock.monotonic() - copy_began))})")
         self._tell("Finalising the backup.")
         record = self._executor.stop(record)
+        self._judge_pages(record, fails=request.fail_on_checksum)
         record = self._executor.make_durable(record)
         self._job.action = "saving the record of the backup"
         return self._save(replace(record, status=Status.WAITING_FOR_WALS))
@@ -163,6 +166,27 @@ class _Flow:
         server, method = self._job.server, self._job.settings.backup_method
         directory = server.paths.backup_dir(record.backup_id)
         self._tell(f"Starting backup using {method} method for server {server.name} in {directory}")
+
+    def _judge_pages(self, record: BackupRecord, *, fails: bool) -> None:
+        """Keep what the page checksums said, and pass on what is damaged; CatalogError if that fails the backup."""
+        report = self._job.pages
+        if report is None:
+            return
+        self._job.action = "verifying page checksums"
+        self._catalog.save_page_report(record.backup_id, report)
+        if not report.damaged:
+            return
+        lines = list(report.lines())
+        for line in lines[:_MOST_TOLD]:
+            self._job.reporter.warning(f"damaged in {record.pgdata}: {line}")
+        more = f" and {len(lines) - _MOST_TOLD} more" if len(lines) > _MOST_TOLD else ""
+        found = f"{report.damaged} damaged pages of the cluster{more}"
+        if fails:
+            raise CatalogError(f"{found}, first in {lines[0]}" if lines else found)
+        self._job.reporter.warning(
+            f"backup {record.backup_id} of server {self._job.server.name} has {found}, as 'barman show-backup' tells; "
+            "look after the cluster, and keep the last backup without them"
+        )
 
     def conclude(self, record: BackupRecord) -> None:
         """Tell what was done."""

@@ -46,12 +46,14 @@ class BackupRequest:
 
     name: stored with it. parent: id, shortcut or name of the backup this one is an increment of. wait: return only
     when its last WAL segment is archived, or after wait_timeout_s seconds (None: however long it takes).
+    fail_on_checksum: a damaged page makes it FAILED, not only suspicious.
     """
 
     name: str | None = None
     parent: str | None = None
     wait: bool = False
     wait_timeout_s: float | None = None
+    fail_on_checksum: bool = False
     overrides: Overrides = Overrides()
 
 

@@ -66,12 +66,22 @@ class RsyncRuns:
             raise self._failed(done.status, complaints, argv)
         return found, complaints.dangling
 
-    def copy(self, argv: list[str], names: Sequence[str], target: str, scratch: Path) -> None:
-        """Run copy_argv's command for these files, as often again as the settings allow. scratch: this run's own."""
+    def copy(
+        self,
+        argv: list[str],
+        names: Sequence[str],
+        target: str,
+        scratch: Path,
+        on_file: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run copy_argv's command for these files, as often again as the settings allow.
+
+        scratch: this run's own. on_file: called with the name of every file that has been copied.
+        """
         left = self._settings.basebackup_retry_times
         while True:
             try:
-                self._copy(argv, names, target, scratch)
+                self._copy(argv, names, target, scratch, on_file)
             except CommandError as error:
                 if left <= 0:
                     raise
@@ -83,14 +93,22 @@ class RsyncRuns:
             else:
                 return
 
-    def _copy(self, argv: list[str], names: Sequence[str], target: str, scratch: Path) -> None:
+    def _copy(
+        self,
+        argv: list[str],
+        names: Sequence[str],
+        target: str,
+        scratch: Path,
+        on_file: Callable[[str], None] | None,
+    ) -> None:
         for number in range(_ROUNDS):
             complaints = rsync.Complaints()
-            listener = _Listener(target, scratch, complaints, self._advance)
+            listener = _Listener(target, scratch, complaints, self._advance, on_file)
             # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
             done = self._run(
                 argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], listener.take, names, listener.tick
             )
+            listener.finish()
             if complaints.is_harmless(done.status):
                 return
             if not complaints.is_worth_repeating(done.status):
@@ -145,14 +163,21 @@ class _Listener:
     """Hears what one rsync says while it copies into target, and sees how far it is with a file."""
 
     def __init__(
-        self, target: str, scratch: Path, complaints: rsync.Complaints, advance: Callable[[int], None]
+        self,
+        target: str,
+        scratch: Path,
+        complaints: rsync.Complaints,
+        advance: Callable[[int], None],
+        on_file: Callable[[str], None] | None,
     ) -> None:
         """scratch: where this rsync, and no other, writes a file until it is whole."""
         self._target = target
         self._scratch = scratch
         self._complaints = complaints
         self._advance = advance
+        self._on_file = on_file
         self._told = 0
+        self._last: str | None = None
 
     def take(self, line: str) -> None:
         """Take one line."""
@@ -162,8 +187,21 @@ class _Listener:
             return
         self._advance(copied.size - self._told)
         self._told = 0
-        with contextlib.suppress(OSError), open(os.path.join(self._target, copied.name), "rb") as file:
+        self.finish()
+        self._last = copied.name
+
+    def finish(self) -> None:
+        """See to the last file, which rsync tells of a moment before it takes its place: when the next one is told of.
+
+        To be called when rsync has ended.
+        """
+        name, self._last = self._last, None
+        if name is None:
+            return
+        with contextlib.suppress(OSError), open(os.path.join(self._target, name), "rb") as file:
             start_flush(file.fileno())
+        if self._on_file is not None:
+            self._on_file(name)
 
     def tick(self) -> None:
         """Look how much of the present file is there."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from barman.catalog.page_report import parse_report, render_report
 from barman.catalog.record import (
     BACKUP_ID_FORMAT,
     BackupId,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from barman.catalog.layout import ServerPaths
+    from barman.catalog.page_report import PageReport
     from barman.storage.storage import Storage
 
 _log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ _ID_LENGTH = 15
 _RECORD = "-backup.info"
 _KEEP = "-keep"
 _DELETION = "-delete_this"
+_PAGES = "-pages.json"
 
 
 class BackupCatalog:
@@ -95,8 +98,25 @@ class BackupCatalog:
 
     def remove(self, backup_id: str) -> None:
         """Forget a backup whose files are gone: its record, its annotation, and last the mark of its deletion."""
-        self._meta.delete_batch([backup_id + _RECORD, backup_id + _KEEP])
+        self._meta.delete_batch([backup_id + _RECORD, backup_id + _KEEP, backup_id + _PAGES])
         self._meta.delete_batch([backup_id + _DELETION])
+
+    # Page checksums
+
+    def page_report(self, backup_id: str) -> PageReport | None:
+        """Return what was found in the pages of a backup; None if nobody looked, or it cannot be read."""
+        try:
+            with self._meta.open(backup_id + _PAGES) as file:
+                return parse_report(file.read())
+        except NotFound:
+            return None
+        except (StorageError, ValueError) as error:
+            _log.warning("%s%s cannot be read: %s", backup_id, _PAGES, error)
+            return None
+
+    def save_page_report(self, backup_id: str, report: PageReport) -> None:
+        """Keep what was found, durably."""
+        self._write(backup_id + _PAGES, render_report(report))
 
     # Keep annotations
 

@@ -17,7 +17,8 @@ VANISHED = 24
 
 # What every line about a file begins with; everything else rsync says is a message.
 _MARK = "=="
-# With %b in it the line comes after the file, not before. Source: rsync, options.c, log_before_transfer.
+# With %b in it the line comes after the file, not before; its name the file may get a moment later. Source: rsync,
+# options.c, log_before_transfer; receiver.c.
 _COPIED = f"--out-format={_MARK}%b %l %n"
 _COPIED_LINE = re.compile(r"==\d+ (\d+) (.*)", re.DOTALL)
 _LISTED = re.compile(r"==(.)(.)\S* ([rwxsStT-]{9}) (\d+) (\d{4})/(\d\d)/(\d\d)-(\d\d):(\d\d):(\d\d) (.*)", re.DOTALL)

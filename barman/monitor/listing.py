@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from barman.catalog.page_report import PageReport
     from barman.catalog.record import BackupId, BackupRecord
     from barman.server import Server
     from barman.wal.continuity import WalView
@@ -95,6 +96,7 @@ class BackupDetails:
 
     retention: None when no policy is enforced. timelines: those that branch off after the end of the backup. root,
     chain_size: None unless it is incremental. hole: what ends its recovery before the end of the archive.
+    pages: what its page checksums said, if they were looked at.
     """
 
     record: BackupRecord
@@ -106,6 +108,7 @@ class BackupDetails:
     root: BackupId | None
     chain_size: int | None
     hole: Hole | None = None
+    pages: PageReport | None = None
 
 
 class Target(Enum):
@@ -156,6 +159,7 @@ def show_backup(
         root=root_id(records, record.backup_id) if record.is_incremental else None,
         chain_size=_chain_size(records, record) if record.is_incremental else None,
         hole=_hole(server, view, record) if view.gaps else None,
+        pages=server.backups.page_report(record.backup_id),
     )
 
 

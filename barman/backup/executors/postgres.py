@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from barman.backup.closing import switch_primary
+from barman.backup.damage_lines import DamageLines
 from barman.backup.durable import make_tree_durable
 from barman.backup.incremental import require_server_can
 from barman.backup.label import read_label
@@ -40,6 +41,8 @@ _log = logging.getLogger(__name__)
 _PROGRESS = re.compile(r"\s*(\d+)/(\d+) kB \(")
 _SWITCH_EVERY_S = 10.0
 _PRIVATE = 0o700
+# What pg_basebackup ends with when the server found damaged pages.
+_DAMAGED = "checksum error occurred"
 # The WAL ranges stand at the end, after one line for every file of the cluster.
 _MANIFEST_TAIL_SIZE = 64 * 1024
 
@@ -202,8 +205,20 @@ class PostgresExecutor:
                 on_line=watch.line,
                 on_tick=watch.tick,
             )
-        if done.status != 0:
+        if done.status == 1 and done.stderr.rstrip().endswith(_DAMAGED) and self._is_complete(record):
+            # All was sent, and the last word was that pages are damaged.
+            self._job.pages = watch.pages.report()
+        elif done.status != 0:
             raise CommandError(_reason(done.status, done.stderr), status=done.status, stderr=done.stderr)
+
+    def _is_complete(self, record: BackupRecord) -> bool:
+        """Give the manifest its name, which pg_basebackup does last; False if there is none."""
+        manifest = self._data(record) / "backup_manifest"
+        try:
+            manifest.with_suffix(".tmp").rename(manifest)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _reason(status: int, stderr: str) -> str:
@@ -245,6 +260,7 @@ class _Watch:
         self._job = job
         self._bar = bar
         self._done_kib = 0
+        self.pages = DamageLines(int(job.facts.setting("segment_size") or 1 << 17))
         self._total_kib: int | None = None
         self._stall = StallWatch(self._probe)
         self._switch_at = 0.0
@@ -253,6 +269,7 @@ class _Watch:
         """Take one line of its output."""
         progress = _PROGRESS.match(text)
         if progress is None:
+            self.pages.take(text)
             _log.info("%s: %s", self._job.server.name, text)
             return
         done, total = int(progress[1]), int(progress[2])

@@ -15,6 +15,7 @@ from barman.backup.copy_plan import safe_horizon
 from barman.backup.copy_stats import CopyTimes
 from barman.backup.durable import make_tree_durable
 from barman.backup.label import read_label
+from barman.backup.page_check import PageCheck
 from barman.backup.positions import begin_at, end_at
 from barman.backup.source_tree import CONTROL_FILE, files_outside, trees_of
 from barman.backup.workers import Workers
@@ -25,6 +26,7 @@ from barman.host.files import write_durably
 from barman.host.ssh import RemoteShell, open_sessions, parse_ssh_command
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.lsn import parse_lsn
+from barman.postgres.page_checksums import PAGE_SIZE
 from barman.postgres.versions import Feature, major_version, supports, version_text
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _QUICK_S = 60.0
+# Of a relation in one file, unless PostgreSQL was built otherwise: 1 GiB.
+_SEGMENT_BLOCKS = 131072
 
 
 class RsyncExecutor:
@@ -54,6 +58,7 @@ class RsyncExecutor:
         self._session: BackupSession | None = None
         self._has_begun = False
         self._keep_alive_at = 0.0
+        self._pages: PageCheck | None = None
         self.mode = "rsync-exclusive" if self._exclusive else "rsync-concurrent"
 
     def describe(self) -> str:
@@ -104,9 +109,12 @@ class RsyncExecutor:
         pgdata = record.pgdata or ""
         jobs = max(1, self._settings.parallel_jobs)
         times, began = CopyTimes(), clock.monotonic()
-        with self._previous(record) as previous, self._lanes(jobs) as lanes:
+        with self._previous(record) as previous, self._lanes(jobs) as lanes, contextlib.ExitStack() as held:
             copier: Copier
             workers: Workers[Lane] = Workers(lanes, on_tick=lambda: self._tick(copier))
+            if self._can_verify():
+                self._pages = self._page_check(record, workers)
+                held.callback(self._pages.close)
             copier = Copier(
                 workers,
                 self._server.paths.backup_dir(record.backup_id),
@@ -114,6 +122,7 @@ class RsyncExecutor:
                 environment=self._server.environment(),
                 settings=self._settings,
                 previous=previous,
+                pages=self._pages,
                 times=times,
                 reporter=self._job.reporter,
             )
@@ -134,6 +143,8 @@ class RsyncExecutor:
         session = self._required_session()
         end = session.stop(exclusive=self._exclusive)
         self._has_begun = False
+        if self._pages is not None:
+            self._job.pages = self._pages.report(parse_lsn(end.lsn))
         session.close()
         self._job.action = "writing backup label"
         data = self._server.paths.data_dir(record.backup_id)
@@ -215,7 +226,21 @@ class RsyncExecutor:
                 yield None
                 return
             directory = self._server.paths.backup_dir(found.backup_id)
-            yield Previous(directory, reuse == "link", safe_horizon(found.begin_time))
+            report = self._server.backups.page_report(found.backup_id)
+            damaged = frozenset((page.tree, page.file) for page in (report.pages if report else ()))
+            yield Previous(directory, reuse == "link", safe_horizon(found.begin_time), damaged)
+
+    def _can_verify(self) -> bool:
+        """Whether the cluster has page checksums, in pages of the usual size."""
+        facts = self._job.facts
+        return facts.data_checksums == "on" and facts.setting("block_size") == str(PAGE_SIZE)
+
+    def _page_check(self, record: BackupRecord, workers: Workers[Lane]) -> PageCheck:
+        return PageCheck(
+            begin_lsn=parse_lsn(record.begin_xlog or "0/0"),
+            segment_blocks=int(self._job.facts.setting("segment_size") or _SEGMENT_BLOCKS),
+            check=workers.check,
+        )
 
     def _copy_outside(self, copier: Copier, record: BackupRecord, pgdata: str) -> None:
         """Copy the configuration files that lie elsewhere, to where they are looked for without that configuration."""

@@ -89,6 +89,7 @@ def _usable_name(_ctx: click.Context, _param: click.Parameter, value: str | None
 @click.option(
     "--manifest/--no-manifest", "autogenerate_manifest", default=None, help="Write a backup_manifest (rsync only)."
 )
+@click.option("--fail-on-checksum", is_flag=True, help="Have the backup fail when a page of the cluster is damaged.")
 @click.option(
     "--check-timeout", type=NON_NEGATIVE, metavar="SECONDS", help="Time limit for the checks made first; 0: none."
 )
@@ -109,6 +110,7 @@ def command(
     wait: bool,
     wait_timeout: int | None,
     check_timeout: int | None,
+    fail_on_checksum: bool,
     **overrides: Any,  # noqa: ANN401 - one for each option of Overrides, as parsed
 ) -> None:
     r"""Take a base backup of one or more servers, one after the other.
@@ -132,6 +134,7 @@ def command(
         parent=parent,
         wait=wait,
         wait_timeout_s=wait_timeout,
+        fail_on_checksum=fail_on_checksum,
         overrides=Overrides(**overrides),
     )
 

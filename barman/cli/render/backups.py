@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from barman.catalog.page_report import PageReport
     from barman.catalog.xlogdb import WalTotals
     from barman.monitor.listing import BackupDetails, BackupLine, Hole
 
@@ -105,6 +107,8 @@ def render_details(details: BackupDetails) -> str:
         [(each.name, f"{each.location} (oid: {each.oid})") for each in record.tablespaces or ()],
     )
     lines += _group("Base backup information", _base_rows(details))
+    if details.pages is not None:
+        lines += _group("Page checksums", _page_rows(details.pages))
     lines += _group("WAL information", _wal_rows(details))
     lines += _group("Catalog information", _catalog_rows(details))
     if details.timelines:
@@ -120,6 +124,8 @@ def details_to_json(details: BackupDetails) -> Json:
         data |= _size("cluster_size", record.cluster_size)
     if record.snapshots_info is not None:
         data["snapshots_info"] = record.snapshots_info
+    if details.pages is not None:
+        data["page_checksums"] = asdict(details.pages)
     return data | {
         "postgresql_version": record.version,
         "pgdata_directory": record.pgdata,
@@ -205,6 +211,14 @@ def _base_rows(details: BackupDetails) -> Iterator[Row]:
     if saved is not None:
         yield "Resources saved", f"{pretty_size(saved)} ({pretty_percent(record.deduplication_ratio)})"
     yield from _position_rows(record, own)
+
+
+def _page_rows(report: PageReport) -> Iterator[Row]:
+    if report.verified is not None:
+        yield "Verified pages", report.verified
+    yield "Damaged pages", report.damaged
+    for line in report.lines():
+        yield "Damaged", line
 
 
 def _position_rows(record: BackupRecord, own: WalTotals) -> Iterator[Row]:
