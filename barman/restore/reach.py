@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from barman.postgres.wal_runs import SegmentRuns
-    from barman.restore.sighting import Sighting
+    from barman.restore.sighting import Place, Sighting
     from barman.restore.targets import Target, TimelineChoice
     from barman.restore.timelines import Histories
     from barman.restore.wal_plan import WalPlan
@@ -112,8 +112,11 @@ def judge_reach(
         _require_consistent_there(words, record, target, sighting)
         return []
     reason = _why_not_there(reach, record, words, target, sighting)
-    if may_come and sighting.elsewhere is None:
+    if sighting.elsewhere is None and may_come:
         return [f"{reason}; recovery waits for it, or fails, at the end of the WAL that it can fetch"]
+    if sighting.elsewhere is None and target.kind is TargetKind.NAME and not reach.is_gap:
+        # Barman 3.19 takes any name.
+        return [f"{reason}; recovery is going to fail at the end of the WAL"]
     raise Refused(reason, hint=_hint(reach, sighting))
 
 
@@ -129,8 +132,8 @@ def _require_consistent_there(words: str, record: BackupRecord, target: Target, 
 
 def _why_not_there(reach: WalPlan, record: BackupRecord, words: str, target: Target, sighting: Sighting) -> str:
     reason = f"the target {words} {target.text} cannot be reached from backup {record.backup_id}"
-    if sighting.elsewhere is not None:
-        place = sighting.elsewhere
+    place = sighting.elsewhere
+    if place is not None and not _is_on_path(reach, place):
         return (
             f"{reason}: it is on timeline {place.timeline}, at {format_lsn(place.lsn)}, and recovery follows the "
             f"timelines {', '.join(map(str, reach.path.path))}"
@@ -142,11 +145,16 @@ def _why_not_there(reach: WalPlan, record: BackupRecord, words: str, target: Tar
     return f"{reason}: the archive ends before it, with WAL file {_last_name(reach)}"
 
 
+def _is_on_path(reach: WalPlan, place: Place) -> bool:
+    """Whether recovery would come there, were it not for a hole."""
+    return reach.path.timeline_of_segment(place.lsn // reach.segment_size, reach.segment_size) == place.timeline
+
+
 def _hint(reach: WalPlan, sighting: Sighting) -> str:
-    if sighting.elsewhere is not None and sighting.elsewhere.timeline not in reach.path.path:
-        return f"Add --target-tli {sighting.elsewhere.timeline}, with a backup from which that timeline can be reached."
-    if sighting.elsewhere is not None:
-        return f"Add --target-tli {sighting.elsewhere.timeline}."
+    place = sighting.elsewhere
+    if place is not None and not _is_on_path(reach, place):
+        backup = "" if place.timeline in reach.path.path else ", with a backup from which that timeline can be reached"
+        return f"Add --target-tli {place.timeline}{backup}."
     last = sighting.reach
     if last is None or last.lsn is None:
         return "Without a target all WAL there is is recovered."

@@ -49,8 +49,8 @@ class Sighting:
     """What the WAL says about a target.
 
     until: number of the last segment recovery needs to stop there; None: it is not in the WAL. at: the record it stops
-    at, where one was looked for. elsewhere: where it is on a timeline that recovery does not follow. reach: how far
-    recovery could go; looked at when the target is not there. unread: why it cannot be told; nothing else counts then.
+    at, where one was looked for. elsewhere: where it is in WAL that recovery does not get. reach: how far recovery
+    could go; looked at when the target is not there. unread: why it cannot be told; nothing else counts then.
     """
 
     until: int | None = None
@@ -159,11 +159,15 @@ _FINDERS = {
 
 
 def _find_elsewhere(target: Target, wal: WalPlan, read: Read, runs: SegmentRuns) -> Place | None:
-    """Return where the target is on a timeline, or a part of one, that recovery does not follow."""
+    """Return where the target is in WAL that recovery does not get: behind a hole, or off its path."""
     size = wal.segment_size
+
+    def is_read(timeline: int, number: int) -> bool:
+        return number <= wal.reaches and wal.path.timeline_of_segment(number, size) == timeline
+
     for timeline in sorted(runs):
         for first, last in runs[timeline]:
-            numbers = [n for n in range(first, last + 1) if wal.path.timeline_of_segment(n, size) != timeline]
+            numbers = [number for number in range(first, last + 1) if not is_read(timeline, number)]
             place = _find_among(target, timeline, numbers, size, read)
             if place is not None:
                 return place

@@ -220,6 +220,7 @@ def test_a_hole_is_a_warning_when_nothing_is_known_to_be_behind_it():
 LSN = TargetOptions(lsn="0/4000000")
 TIME = TargetOptions(time=datetime(2026, 11, 21, 13, tzinfo=timezone.utc))
 NAME = TargetOptions(name="before")
+FORKED_VIEW = ArchiveView(FORKED, collect_runs([segment_name(*at, SIZE) for at in ((1, 2), (1, 3), (2, 4))], SIZE))
 REACH = Reach(0x3000050, datetime(2026, 11, 21, 12, 30, tzinfo=timezone.utc))
 
 
@@ -243,9 +244,23 @@ REACH = Reach(0x3000050, datetime(2026, 11, 21, 12, 30, tzinfo=timezone.utc))
         (_view(2, 3), TIME, Sighting(reach=REACH), "time 2026-11-21 13:00:00.* no transaction", "12:30:00"),
         (_view(2, 3), TIME, Sighting(reach=Reach(None, None)), "the archive ends before it", "Without a target"),
         (_view(2, 3), TIME, Sighting(reach=Reach(5, None)), "the archive ends before it", "0/5; without"),
-        (_view(2, 3), NAME, Sighting(reach=REACH), "restore point before .* ends before it", "0/3000050"),
+        (_view(2, 3), TargetOptions(xid="9"), Sighting(reach=REACH), "transaction 9 .* ends before it", "0/3000050"),
+        (
+            _view(2, 4),
+            NAME,
+            Sighting(reach=REACH),
+            "restore point before .* 000000010000000000000003 is missing",
+            "0/3",
+        ),
+        (
+            _view(2, 4),
+            NAME,
+            Sighting(elsewhere=Place(1, 0x4000000), reach=REACH),
+            "restore point before .* 000000010000000000000003 is missing",
+            "0/3000050",
+        ),
         (_view(2, 3), NAME, Sighting(elsewhere=Place(7, 0x3000000)), "on timeline 7, at 0/3000000", "--target-tli 7,"),
-        (_view(2, 3), NAME, Sighting(elsewhere=Place(1, 0x3000000)), "on timeline 1, at", "--target-tli 1."),
+        (FORKED_VIEW, NAME, Sighting(elsewhere=Place(1, 0x5000000)), "on timeline 1, at", "--target-tli 1."),
         (_view(2, 3), NAME, Sighting(2, 0x20000FF), "is at 0/20000FF, before backup", "--target-immediate"),
     ],
 )
@@ -253,6 +268,12 @@ def test_a_target_that_cannot_be_reached_is_refused_and_the_nearest_point_named(
     with pytest.raises(Refused, match=reason) as caught:
         _plan(view=view, target=target, sighting=sighting)
     assert re.search(hint, caught.value.hint)
+
+
+def test_a_name_that_is_nowhere_is_a_warning():
+    plan = _plan(view=_view(2, 3), target=NAME, sighting=Sighting(reach=REACH))
+    assert "restore point before cannot be reached" in plan.warnings[0]
+    assert "going to fail" in plan.warnings[0]
 
 
 @pytest.mark.parametrize("action", [None, TargetAction.PAUSE, TargetAction.PROMOTE, TargetAction.SHUTDOWN])

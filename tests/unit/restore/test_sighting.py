@@ -151,6 +151,14 @@ def test_what_another_timeline_has_is_told(archive):
     assert archive.look_for(FORKED, time=_minute(500)).elsewhere is None
 
 
+def test_what_is_behind_a_hole_is_told(archive):
+    del archive.files[segment_name(1, 4, SIZE)]
+    found = archive.look_for(name="point_5")
+    assert found.until is None
+    assert found.elsewhere.timeline == 1
+    assert found.elsewhere.lsn // SIZE == 5
+
+
 def test_an_unfinished_segment_is_looked_at(archive):
     archive.write(1, 7, suffix=".partial")
     assert archive.look_for(time=_minute(6)).until == 7
