@@ -13,6 +13,7 @@ from barman.catalog import chains, selection
 from barman.catalog.identity import read_identity
 from barman.config.conflicts import find_cloud_conflicts, find_encryption_conflicts
 from barman.errors import ConfigError, Refused
+from barman.storage.encrypt.gpg import require_can_encrypt
 
 if TYPE_CHECKING:
     from barman.backup.executor import Executor
@@ -61,11 +62,9 @@ def prepare(server: Server, settings: ServerSettings, request: BackupRequest, re
     conflicts = [*find_encryption_conflicts(settings), *find_cloud_conflicts(settings)]
     if conflicts:
         raise ConfigError(f"server {server.name}: {conflicts[0]}", problems=conflicts)
-    if settings.encryption != "none":
-        raise ConfigError(
-            f"server {server.name}: backups cannot be encrypted, and encryption = {settings.encryption} asks for it",
-            hint="Set encryption = none to have them stored as they are.",
-        )
+    if settings.encryption != "none" and settings.encryption_key_id is not None:
+        # Not only after hours of copying.
+        require_can_encrypt(settings.encryption_key_id)
     with server.postgres() as postgres:
         facts = postgres.facts()
         cluster_size = postgres.cluster_size()

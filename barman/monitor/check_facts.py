@@ -72,6 +72,7 @@ class LocalFacts:
     waiting_*: number of files, temporary ones not counted. errors: number of files in errors/ by kind.
     wal_after_backup_bytes: archived after the last backup. newest_wal_age: of the newest WAL archived since the last
     backup began. stored_system_id: as in identity.json. receiver: pid of receive-wal, 0 if unknown.
+    encryption_problem: why nothing can be encrypted as configured; empty if it can, or is not asked for.
     """
 
     directory_problems: tuple[str, ...] = ()
@@ -86,6 +87,7 @@ class LocalFacts:
     stored_system_id: str | None = None
     receiver: int | None = None
     is_backup_running: bool = False
+    encryption_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,7 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     yield from _clock(last, now)
     yield _minimum_size(settings.last_backup_minimum_size, last)
     if settings.encryption != "none":
-        hint = f"encryption = {settings.encryption} is not supported yet, no WAL is archived and no backup taken"
-        yield CheckItem("encryption", ok=False, hint=hint)
+        yield CheckItem("encryption", ok=not local.encryption_problem, hint=local.encryption_problem)
     yield _wal_age(settings.last_wal_maximum_age, last, local.newest_wal_age)
     yield CheckItem(
         "wal size", ok=True, hint=pretty_size(local.wal_after_backup_bytes), size_bytes=local.wal_after_backup_bytes

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.identity import read_identity
 from barman.catalog.selection import latest
+from barman.config.conflicts import find_encryption_conflicts
 from barman.errors import BarmanError
 from barman.host.files import make_directories
 from barman.monitor.check_facts import LocalFacts
+from barman.storage.encrypt.gpg import require_can_encrypt
 from barman.wal.continuity import find_costly_gaps, view_wal
 
 if TYPE_CHECKING:
@@ -37,12 +39,25 @@ def gather_local(server: Server, now: datetime) -> LocalFacts:
         errors=_count_errors(server.paths.errors),
         receiver=server.locks.receive_wal().holder(),
         is_backup_running=server.locks.backup().holder() is not None,
+        encryption_problem=_encryption_problem(server),
     )
     try:
         facts = _with_catalogue(server, facts, now)
     except (BarmanError, OSError) as error:
         problems.append(str(error))
     return replace(facts, directory_problems=tuple(problems))
+
+
+def _encryption_problem(server: Server) -> str:
+    settings = server.settings
+    conflicts = find_encryption_conflicts(settings)
+    if conflicts or settings.encryption == "none" or settings.encryption_key_id is None:
+        return "; ".join(conflicts)
+    try:
+        require_can_encrypt(settings.encryption_key_id)
+    except BarmanError as error:
+        return error.message
+    return ""
 
 
 def _with_catalogue(server: Server, facts: LocalFacts, now: datetime) -> LocalFacts:

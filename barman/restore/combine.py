@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from barman.postgres.tools import Tool
     from barman.restore.fetch import Route
     from barman.restore.plan import BackupFiles, RestorePlan
+    from barman.storage.encrypt.gpg import Decryption
 
 _OUTPUT = ".barman-combine"
 
@@ -64,8 +65,12 @@ def stage(
     *,
     workers: int,
     flow: Flow,
+    decryption: Decryption | None,
 ) -> Mapping[BackupId, Path]:
-    """Lay out the members of the chain that cannot be read where they are; return the directories of all."""
+    """Lay out the members of the chain that cannot be read where they are; return the directories of all.
+
+    decryption: for those that are encrypted.
+    """
     found = {record.backup_id: paths.data_dir(record.backup_id) for record in plan.chain}
     for record in plan.chain:
         backup_id = record.backup_id
@@ -84,7 +89,8 @@ def stage(
         if files[backup_id].tarballs:
             routes: dict[int | None, Route] = {None: whole_route(data)}
             routes |= {placement.oid: whole_route(placement.location) for placement in placements}
-            extract_all(source, files[backup_id].tarballs, routes, workers=workers, flow=flow)
+            tarballs = files[backup_id].tarballs
+            extract_all(source, tarballs, routes, workers=workers, flow=flow, decryption=decryption)
             copy_file(os.fspath(source / MANIFEST), os.fspath(data / MANIFEST), flow)
         else:
             _copy_all(placements, source, root, paths.backup_dir(backup_id), workers=workers, flow=flow)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import stat
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from barman.errors import CatalogError, Permanent
+from barman.errors import CatalogError, Encrypted, Permanent
 from barman.host.files import naming
 from barman.host.transfer import copy_stream, work_through
 from barman.restore.fetch import make_directory
 from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
+from barman.storage.encrypt.openpgp import is_openpgp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from barman.host.transfer import Flow
     from barman.restore.fetch import Route
     from barman.restore.plan import Tarball
+    from barman.storage.encrypt.gpg import Decryption
 
 _BLOCK = 1 << 20
 # A tarball ends with two blocks of zeros. Source: POSIX, pax, "ustar Interchange Format".
@@ -28,36 +32,62 @@ _END_SIZE = 1024
 
 
 def extract_all(
-    source: Path, tarballs: Iterable[Tarball], routes: Mapping[int | None, Route], *, workers: int, flow: Flow
+    source: Path,
+    tarballs: Iterable[Tarball],
+    routes: Mapping[int | None, Route],
+    *,
+    workers: int,
+    flow: Flow,
+    decryption: Decryption | None = None,
 ) -> None:
-    """Unpack the tarballs of a backup's data directory source, some at a time, each with the route of what it holds."""
+    """Unpack the tarballs of a backup's data directory source, some at a time, each with the route of what it holds.
+
+    decryption: for those that are encrypted.
+    """
     tasks = (
-        functools.partial(extract, source / tarball.name, routes[tarball.oid], flow)
+        functools.partial(extract, source / tarball.name, routes[tarball.oid], flow, decryption=decryption)
         for tarball in tarballs
         if tarball.oid in routes
     )
     work_through(tasks, workers=workers, flow=flow)
 
 
-def extract(tarball: Path, route: Route, flow: Flow) -> None:
-    """Write the members of tarball, compressed or not, to where route sends them; their directories are made.
+def extract(tarball: Path, route: Route, flow: Flow, *, decryption: Decryption | None = None) -> None:
+    """Write the members of tarball, compressed, encrypted or not, to where route sends them; directories are made.
 
     Links are left out: the only ones PostgreSQL puts there are those of pg_tblspc, which lead elsewhere now. Raises
-    CatalogError, naming tarball, when it is damaged, ends early, or holds a name that leads out of its directory.
+    CatalogError, naming tarball, when it is damaged, ends early, or holds a name that leads out of its directory;
+    Encrypted when it cannot be decrypted.
     """
     try:
-        with tarball.open("rb") as file:
-            algorithm = identify(file.read(LONGEST_MAGIC))
-            file.seek(0)
-            reader = _Tailed(open_reader(file, algorithm) if algorithm else cast("BinaryIO", file))
+        with _open(tarball, decryption) as file:
+            algorithm = identify(file.peek(LONGEST_MAGIC))
+            plain = cast("BinaryIO", file)
+            reader = _Tailed(open_reader(plain, algorithm) if algorithm else plain)
             with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|", bufsize=_BLOCK) as archive:
                 while (member := archive.next()) is not None:
                     _write(archive, member, route, flow)
                     # It keeps all it has seen otherwise.
                     archive.members.clear()  # type: ignore[attr-defined]
             _require_end(reader)
+    except Encrypted:
+        raise
     except (tarfile.TarError, Permanent, EOFError) as error:
         raise CatalogError(f"{tarball} is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def _open(tarball: Path, decryption: Decryption | None) -> Iterator[io.BufferedReader]:
+    """Give a reader of the tarball, decrypted as it is read; Encrypted, perhaps only at the end, if it cannot be."""
+    with tarball.open("rb") as file:
+        if not is_openpgp(file.peek(LONGEST_MAGIC)):
+            yield file
+            return
+        if decryption is None:
+            raise Encrypted(f"{tarball} is encrypted, and there is no passphrase for it")
+        # Not through file, which has read ahead.
+        with tarball.open("rb", buffering=0) as stored, decryption.reading(cast("BinaryIO", stored)) as reader:
+            yield io.BufferedReader(cast("io.RawIOBase", reader), _BLOCK)
 
 
 def require_end_of_tar(file: BinaryIO, tarball: Path) -> None:

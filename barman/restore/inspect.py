@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # A crash leaves a batch of files without lines; a longer hole is a real one.
 _PROBED_IN_HOLE = 4096
 _IN_TABLESPACE = re.compile(r"pg_tblspc/(\d+)/")
-_TARBALL = re.compile(r"(?P<stem>base|[0-9]+)\.tar(?:\.(?:gz|lz4|zst|bz2|xz))?")
+_TARBALL = re.compile(r"(?P<stem>base|[0-9]+)\.tar(?:\.(?:gz|lz4|zst|bz2|xz))?(?:\.gpg)?")
 
 
 def inspect_backup(paths: ServerPaths, record: BackupRecord) -> BackupFiles:

@@ -53,6 +53,7 @@ class DataPlacer:
         """
         self._paths: ServerPaths = server.paths
         self._environment = server.environment()
+        self._decryption = server.decryption
         self._plan = prepared.plan
         self._files = prepared.files
         self._settings = settings
@@ -138,7 +139,8 @@ class DataPlacer:
         for placement in plan.placements:
             routes[placement.oid] = whole_route(placement.location)
         tarballs = self._files[plan.record.backup_id].tarballs
-        extract_all(source, tarballs, routes, workers=self._settings.parallel_jobs, flow=flow)
+        workers = self._settings.parallel_jobs
+        extract_all(source, tarballs, routes, workers=workers, flow=flow, decryption=self._decryption)
         if (source / MANIFEST).exists():
             copy_file(os.fspath(source / MANIFEST), os.fspath(plan.destination / MANIFEST), flow)
 
@@ -154,7 +156,15 @@ class DataPlacer:
             combine(plan, tool, members, mode=mode, env=self._environment)
             return
         with staging_directory(staging_path(self._settings), plan.record.backup_id) as staging:
-            staged = stage(plan, self._files, self._paths, staging, workers=self._settings.parallel_jobs, flow=flow)
+            staged = stage(
+                plan,
+                self._files,
+                self._paths,
+                staging,
+                workers=self._settings.parallel_jobs,
+                flow=flow,
+                decryption=self._decryption,
+            )
             combine(plan, tool, staged, mode=mode, env=self._environment)
 
     def _trees(self, source: Path) -> list[tuple[Path, Route]]:

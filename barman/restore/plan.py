@@ -71,8 +71,8 @@ class BackupFiles:
 class ArchiveView:
     """What is in the WAL archive, from the begin of the backup on.
 
-    partials: names of unfinished segments, there or in the streaming directory. encrypted: an encrypted segment, if
-    there is one.
+    partials: names of unfinished segments, there or in the streaming directory. encrypted: an encrypted segment
+    that cannot be decrypted, if there is one.
     """
 
     histories: Histories
@@ -170,7 +170,10 @@ def plan_restore(
     if target is not None:
         require_reachable(target, record)
     if archive.encrypted is not None and not get_wal:
-        raise Refused(f"WAL file {archive.encrypted} is encrypted; restoring encrypted WAL is not available")
+        raise Refused(
+            f"WAL file {archive.encrypted} is encrypted, and there is no passphrase for it",
+            hint="Set encryption_passphrase_command.",
+        )
     _require_inside(request.recovery_conf_filename)
     warnings = _warnings(request, record, get_wal=get_wal)
     warnings += judge_reach(seen.reach, record, target, seen.sighting, may_come=get_wal or request.standby_mode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from barman.catalog.chains import chain as find_chain
@@ -85,6 +85,8 @@ class _Planner:
         server, request, settings, record = self._server, self._request, self._settings, chain[-1]
         get_wal = request.get_wal if request.get_wal is not None else "get-wal" in settings.recovery_options
         archive = view_archive(server.wal_archive, server.paths.streaming, record, histories)
+        if server.decryption is not None:
+            archive = replace(archive, encrypted=None)
         reach = plan_reach(
             record,
             request.target.timeline,
@@ -136,7 +138,7 @@ def _held_chain(server: Server, backup_id: BackupId, held: contextlib.ExitStack)
             # On a file system that cannot be written a restore must work, and nobody deletes.
             _log.warning("backup %s is not locked: %s", record.backup_id, error)
     chain = find_chain(server.backups.load(), backup_id)
-    require_restorable(chain, server=server.name)
+    require_restorable(chain, server=server.name, can_decrypt=server.decryption is not None)
     return chain
 
 

@@ -13,6 +13,7 @@ from barman.host.transfer import copy_stream
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, LEFT_OUT
 from barman.restore.extract import require_end_of_tar
 from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
+from barman.storage.compress.decoded import open_decrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from barman.restore.placements import Placement
     from barman.restore.plan import Tarball
     from barman.restore.remote_host import RemoteFacts
+    from barman.storage.encrypt.gpg import Decryption
 
 # What there is to decompress with on the other host, by the name of the algorithm.
 _PROGRAMS: Mapping[str, str] = {"gzip": "gzip", "bzip2": "bzip2", "xz": "xz", "lz4": "lz4", "zstd": "zstd"}
@@ -32,8 +34,17 @@ _PROGRAMS: Mapping[str, str] = {"gzip": "gzip", "bzip2": "bzip2", "xz": "xz", "l
 class TarPusher:
     """Sends tarballs as they are, and has them unpacked there; where the program for that is missing, decompressed."""
 
-    def __init__(self, session: Session, facts: RemoteFacts, workers: Workers[str], flow: Flow) -> None:
-        """facts: with GNU tar."""
+    def __init__(
+        self,
+        session: Session,
+        facts: RemoteFacts,
+        workers: Workers[str],
+        flow: Flow,
+        *,
+        decryption: Decryption | None = None,
+    ) -> None:
+        """facts: with GNU tar. decryption: for encrypted tarballs, which pass through a temporary file here."""
+        self._decryption = decryption
         self._session = session
         self._facts = facts
         self._workers = workers
@@ -58,7 +69,7 @@ class TarPusher:
             raise
 
     def _unpack(self, tarball: Path, directory: Path, options: Sequence[str], lane: str) -> None:
-        with tarball.open("rb") as file:
+        with open_decrypted(tarball.open("rb"), self._decryption) as file:
             algorithm = identify(file.read(LONGEST_MAGIC))
             file.seek(0)
             program = _PROGRAMS.get(algorithm or "")

@@ -99,10 +99,10 @@ def _nothing_fits(
     )
 
 
-def require_restorable(members: Sequence[BackupRecord], *, server: str) -> None:
+def require_restorable(members: Sequence[BackupRecord], *, server: str, can_decrypt: bool = False) -> None:
     """Refuse a backup that is not complete, or of a kind that cannot be restored here.
 
-    members: the backup with all its ancestors, the root first.
+    members: the backup with all its ancestors, the root first. can_decrypt: whether there is a passphrase.
     """
     record = members[-1]
     for member in members:
@@ -121,8 +121,10 @@ def require_restorable(members: Sequence[BackupRecord], *, server: str) -> None:
             )
         if member.type is BackupType.SNAPSHOT:
             raise Refused(f"{of} is a set of disk snapshots; restoring snapshots is not available")
-        if member.encryption is not None:
-            raise Refused(f"{of} is encrypted; restoring encrypted backups is not available")
+        if member.encryption is not None and not can_decrypt:
+            raise Refused(
+                f"{of} is encrypted, and there is no passphrase for it", hint="Set encryption_passphrase_command."
+            )
     missing = [name for name in ("version", "begin_wal", "end_wal", "timeline") if getattr(record, name) is None]
     if missing:
         raise Refused(f"the record of backup {record.backup_id} of server {server} lacks {', '.join(missing)}")

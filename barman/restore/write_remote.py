@@ -278,7 +278,9 @@ class RemoteWriter:
         total = sum((source / tarball.name).stat().st_size for tarball in tarballs)
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
             flow = self._flow(bar)
-            pusher = TarPusher(self._session, self._facts, self._pusher.workers, flow)
+            pusher = TarPusher(
+                self._session, self._facts, self._pusher.workers, flow, decryption=self._server.decryption
+            )
             pusher.push(source, tarballs, plan.destination, plan.placements)
         if (source / MANIFEST).exists():
             self._pusher.push_names(source, plan.destination, [MANIFEST], NoBar())

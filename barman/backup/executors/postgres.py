@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from barman.backup.closing import switch_primary
 from barman.backup.damage_lines import DamageLines
 from barman.backup.durable import make_tree_durable
+from barman.backup.encrypting import encrypt_tarballs
 from barman.backup.incremental import require_server_can
 from barman.backup.label import read_label
 from barman.backup.positions import begin_at, end_at
@@ -147,7 +148,12 @@ class PostgresExecutor:
         return end_at(replace(record, end_time=facts.server_time), lsn, facts.timeline)
 
     def make_durable(self, record: BackupRecord) -> BackupRecord:
-        """Flush the copy."""
+        """Encrypt the copy, if that is asked for, and flush it."""
+        key_id = self._settings.encryption_key_id
+        if self._settings.encryption == "gpg" and key_id is not None:
+            self._job.action = "encrypting the backup"
+            encrypt_tarballs(self._data(record), key_id, self._job.reporter)
+            record = replace(record, encryption="gpg")
         self._job.action = "flushing the backup to disk"
         return make_tree_durable(record, self._server.paths.backup_dir(record.backup_id), self._job.reporter)
 

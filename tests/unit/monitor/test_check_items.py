@@ -223,8 +223,10 @@ def test_custom_compression_needs_its_filters():
     assert not _catalogue(LocalFacts(), compression="custom")["compression settings"].ok
 
 
-def test_encryption_is_said_not_to_work():
-    assert not _catalogue(LocalFacts(), encryption="gpg")["encryption"].ok
+def test_encryption_is_well_unless_something_is_against_it():
+    assert _catalogue(LocalFacts(), encryption="gpg")["encryption"].ok
+    found = _catalogue(LocalFacts(encryption_problem="no key"), encryption="gpg")["encryption"]
+    assert (found.ok, found.critical, found.hint) == (False, True, "no key")
 
 
 @pytest.mark.parametrize(
