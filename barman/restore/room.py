@@ -59,13 +59,14 @@ def plan_room(
 ) -> tuple[Room, ...]:
     """Return what is written below which directory.
 
-    sizes: of the restored cluster in bytes, by tablespace oid, None for the data directory; those not in it are
-    unknown. wal: directory and bytes of copied WAL. staging: directory and bytes of what is laid out there for a while.
+    sizes: of the restored cluster in bytes, by tablespace oid, None for the data directory; a tablespace not in it is
+    empty, and without any nothing is known. wal: directory and bytes of copied WAL. staging: directory and bytes of
+    what is laid out there for a while.
     """
     rooms = [Room("data directory", destination, sizes.get(None))]
-    rooms += [
-        Room(f"tablespace {placement.name}", placement.location, sizes.get(placement.oid)) for placement in placements
-    ]
+    for placement in placements:
+        size = sizes.get(placement.oid, 0) if sizes else None
+        rooms.append(Room(f"tablespace {placement.name}", placement.location, size))
     if wal is not None:
         rooms.append(Room("WAL", *wal, is_wal=True))
     if staging is not None:

@@ -316,6 +316,8 @@ def test_room_is_asked_for_where_things_go():
         Room("WAL", Path("/new/pg_wal"), 4 * SIZE, is_wal=True),
         Room("staging", Path("/staging"), 120, is_staging=True),
     )
+    is_empty = _plan(seen={"sizes": {None: 500}})
+    assert [room.size_bytes for room in is_empty.room] == [500, 0, 4 * SIZE]
     unknown = _plan(chain=(RECORD, child), files={**files, RECORD.backup_id: BackupFiles((Tarball("base.tar", None),))})
     assert [room.size_bytes for room in unknown.room] == [None, None, 4 * SIZE, None]
 
