@@ -158,8 +158,11 @@ def _bring(
     target = ((latest.state.keeps if latest else None) or {}).get(backup_id)
     if target is not None and server.backups.keep(backup_id) is None:
         server.backups.set_keep(backup_id, target)
+    status = Status.DONE if _is_complete(server, record) else Status.WAITING_FOR_WALS
+    if record.status is Status.DONE and status is not Status.DONE:
+        reporter.warning(f"backup {backup_id} of server {server.name} is DONE on the primary, which lacks WAL it needs")
     own = totals.bytes - totals.linked_bytes
-    return replace(record, status=_status(server, record), size=totals.bytes, deduplicated_size=own)
+    return replace(record, status=status, size=totals.bytes, deduplicated_size=own)
 
 
 def _repair(server: Server, state: PrimaryState, record: BackupRecord, transfer: Transfer, reporter: Reporter) -> None:
@@ -210,12 +213,3 @@ def _possible_names(record: BackupRecord) -> list[str]:
     """Return what the segments a backup needs may be called: on the timeline of its begin, or of its end."""
     begin = (record.begin_wal or "")[:8]
     return list(dict.fromkeys(name for one in required_segments(record) for name in (f"{begin}{one[8:]}", one)))
-
-
-def _status(server: Server, record: BackupRecord) -> Status:
-    """Return the status a copied backup has here: DONE only with all its WAL."""
-    if _is_complete(server, record):
-        return Status.DONE
-    if record.status is Status.DONE:
-        _log.warning("backup %s of server %s is DONE on the primary without all its WAL", record.backup_id, server.name)
-    return Status.WAITING_FOR_WALS

@@ -28,6 +28,9 @@ _OFFLINE = {
     "rebuild-xlogdb": ("rebuild-xlogdb", "main"),
     "restore": ("restore", "main", "20260101T000000", "restored"),
     "show-backup": ("show-backup", "main", "20260101T000000"),
+    "sync-backup": ("sync-backup", "main", "20260101T000000"),
+    "sync-info": ("sync-info", "main"),
+    "sync-wals": ("sync-wals", "main"),
     "terminate-process": ("terminate-process", "main", "backup"),
 }
 # libraries that cost tens of milliseconds and belong to what such commands do not do

@@ -12,8 +12,9 @@ import pytest
 from barman.catalog.record import Status
 from tests.support.archiving import archiving_server, catalogue
 from tests.support.catalogs import HandMade, backup_id, segment
+from tests.support.faults import needs_strace, run_with_fault
 from tests.support.passive import archive, login_to, passive_server, tree
-from tests.support.processes import processes_of, wait_until
+from tests.support.processes import processes_of, run, wait_until
 from tests.support.sshd import is_ssh_possible
 from tests.support.wal import page_header
 
@@ -102,3 +103,56 @@ def test_whatever_is_killed_the_next_tick_makes_both_catalogues_agree(site, vict
     node.set(bandwidth_limit=None)
     node.home.cron()
     _assert_both_agree(primary, node)
+
+
+_NAMING = "rename,renameat,renameat2,link,linkat"
+
+
+@needs_strace
+@pytest.mark.parametrize("when", ["1", "4"])
+@pytest.mark.parametrize(
+    ("command", "calls"),
+    [
+        pytest.param(("sync-backup", "main", "all"), _NAMING, id="backup, naming"),
+        pytest.param(("sync-backup", "main", "all"), "fsync", id="backup, syncing"),
+        pytest.param(("sync-wals", "main"), _NAMING, id="WAL, naming"),
+        pytest.param(("sync-wals", "main"), "fsync", id="WAL, syncing"),
+    ],
+)
+def test_a_kill_at_any_call_that_matters_leaves_nothing_half(site, command, calls, when):
+    primary, node = site
+    node.set(bandwidth_limit=None)
+    node.run("sync-info", "--primary")
+    home = node.home
+    run_with_fault(
+        home.argv(*command),
+        calls=calls,
+        fault="signal=SIGKILL",
+        when=when,
+        env=home.environment(),
+        cwd=home.directory,
+        threads=True,
+    )
+    wait_until(lambda: not _find(node, primary, ("barman.conf",)), "everything has ended", timeout_s=60)
+    _assert_nothing_half_is_shown(primary, node)
+    home.cron()
+    _assert_both_agree(primary, node)
+
+
+@needs_strace
+def test_done_is_said_when_every_file_is_on_disk_and_not_before(site, scratch):
+    node = site[1]
+    node.set(bandwidth_limit=None)
+    node.run("sync-info", "--primary")
+    log, one = scratch / "trace", backup_id(1)
+    argv = node.home.argv("sync-backup", "main", one)
+    words = ["strace", "-f", "-y", "-qq", "-o", log, "-e", "trace=fsync,rename", "-e", "signal=none"]
+    run([*words, *argv], env=node.home.environment(), cwd=node.home.directory, check=True)
+    lines = log.read_text().splitlines()
+    record = f"{one}-backup.info"
+    done = [number for number, line in enumerate(lines) if "rename(" in line and line.count(record) == 2][-1]
+    synced = "\n".join(lines[:done])
+    for path in (node.base / one).rglob("*"):
+        assert f"<{path}>" in synced, path
+    for name in (segment(4), segment(5)):
+        assert name in synced

@@ -336,3 +336,34 @@ def test_it_restores_to_a_moment_when_primary_and_postgresql_are_gone(make_home,
     words = ("--target-time", before, "--target-action", "promote", "--tablespace", f"cold:{scratch / 'r' / 'cold'}")
     restored = clusters.recover(cluster.installation, node.restore(backup, scratch / "r" / "data", *words))
     assert restored.checksums() == expected
+
+
+@pytest.mark.pg(">= 17", each=False, own_tools=True)
+def test_a_chain_of_incremental_backups_is_restored_here(make_home, cluster, clusters, scratch):
+    cluster.configure(summarize_wal="on")
+    cluster.restart()
+    cluster.tablespace("cold")
+    cluster.sql("create table chilled (id int) tablespace cold")
+    home = make_home("primary")
+    server = home.streaming(cluster)
+    server.start_streaming(cluster)
+    sshd = login_to(home)
+    try:
+        node = passive_server(make_home("passive"), server, sshd, path_prefix=cluster.installation.tools)
+        cluster.load(300)
+        root = server.backup("--wait", "--wait-timeout", "60")
+        for _ in range(2):
+            cluster.load(300)
+            cluster.sql("insert into chilled select generate_series(1, 100)")
+            last = server.backup("--incremental", "latest", "--wait", "--wait-timeout", "60")
+        server.close_and_archive(cluster)
+        expected = cluster.checksums()
+        node.home.cron()
+    finally:
+        sshd.close()
+    cluster.crash()
+    assert set(_statuses(node).values()) == {"DONE"}
+    assert _record(node, root)["children_backup_ids"] != "None"
+    words = ("--tablespace", f"cold:{scratch / 'chain' / 'cold'}")
+    restored = clusters.recover(cluster.installation, node.restore(last, scratch / "chain" / "data", *words))
+    assert restored.checksums() == expected

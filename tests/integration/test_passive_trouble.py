@@ -322,3 +322,15 @@ def test_a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room(made, prima
     assert _statuses(node) == {_BACKUP: "DONE"}
     assert tree(node.base / _BACKUP) == tree(primary.base / _BACKUP)
     assert catalogue(node) == catalogue(primary)
+
+
+def test_a_backup_that_lacks_wal_on_the_primary_is_not_done_here(made, primary, node):
+    stored(primary, segment(2)).unlink()
+    node.run("sync-info", "--primary")
+    said = node.run("sync-backup", _BACKUP).stderr
+    assert f"WARNING: backup {_BACKUP} of server main is DONE on the primary, which lacks WAL it needs" in said
+    assert _statuses(node) == {_BACKUP: "WAITING_FOR_WALS"}
+    made.add_wal([segment(2)], page_header)
+    node.home.cron()
+    node.home.cron()
+    assert _statuses(node) == {_BACKUP: "DONE"}
