@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Clocks of file systems tick in steps, and listings of other hosts have whole seconds.
 _MARGIN_S = 2
+_ALWAYS = 1 << 62
 _MARK = re.compile(r"systemid=(\w*)\nhorizon=(\d*)\n?")
 _OF_TABLESPACE = re.compile(r"PG_\d[\w.]*")
 _OF_WAL = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history|archive_status")
@@ -126,6 +127,16 @@ def horizon_of(begin_time: datetime | None, existing: Existing | None) -> int | 
     if existing.begin_time is not None:
         known.append(int(existing.begin_time.timestamp()) - _MARGIN_S)
     return min(own, *known) if known else None
+
+
+def trusted_before(begin_time: datetime | None, existing: Existing | None) -> int | None:
+    """Return the horizon for find_differences.
+
+    A complete restore of the same backup has nothing but its files; what was changed since then has another time.
+    """
+    if existing is not None and existing.mark is None and begin_time is not None and existing.begin_time == begin_time:
+        return _ALWAYS
+    return horizon_of(begin_time, existing)
 
 
 def render_mark(system_identifier: str | None, horizon: int | None) -> str:

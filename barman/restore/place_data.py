@@ -10,7 +10,7 @@ from barman.errors import CatalogError
 from barman.host.files import naming, unlink_durably, write_durably
 from barman.host.transfer import Flow, copy_file
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
-from barman.restore.delta import horizon_of, render_mark, require_updatable
+from barman.restore.delta import horizon_of, render_mark, require_updatable, trusted_before
 from barman.restore.destination import make_places, require_space, require_usable, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
 from barman.restore.extract import extract_all
@@ -130,7 +130,7 @@ class DataPlacer:
         if self._existing is None:
             copy_trees(self._trees(source), workers=workers, flow=flow)
             return
-        horizon = horizon_of(self._plan.record.begin_time, self._existing)
+        horizon = trusted_before(self._plan.record.begin_time, self._existing)
         update_trees(self._trees(source), self._roots(), horizon=horizon, workers=workers, flow=flow)
 
     def _extract(self, source: Path, flow: Flow) -> None:

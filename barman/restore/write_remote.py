@@ -18,7 +18,15 @@ from barman.host.transfer import Flow
 from barman.progress import NoBar
 from barman.restore.combine import find_combiner, staging_directory
 from barman.restore.configure import configure
-from barman.restore.delta import Item, Kind, find_differences, horizon_of, render_mark, require_updatable
+from barman.restore.delta import (
+    Item,
+    Kind,
+    find_differences,
+    horizon_of,
+    render_mark,
+    require_updatable,
+    trusted_before,
+)
 from barman.restore.destination import judge_places, require_space, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, INCOMPLETE, MANIFEST, RECORD_COPY, STAGED_WAL, is_excluded
 from barman.restore.inventory import Tree, take_inventory, whole_tree
@@ -137,7 +145,7 @@ class RemoteWriter:
             self._session,
             plan.destination,
             self._modes(source, inventories),
-            mark=render_mark(plan.record.systemid, self._horizon),
+            mark=render_mark(plan.record.systemid, horizon_of(plan.record.begin_time, self._existing)),
             wal_directory=None if self._existing is None or plan.is_wal_inside else plan.wal_directory,
         )
         if plan.method is Method.COPY:
@@ -216,10 +224,6 @@ class RemoteWriter:
         )
 
     @property
-    def _horizon(self) -> int | None:
-        return horizon_of(self._plan.record.begin_time, self._existing)
-
-    @property
     def _can_unpack_there(self) -> bool:
         return self._facts.has_gnu_tar and not any(placement.was_in_place for placement in self._plan.placements)
 
@@ -265,7 +269,8 @@ class RemoteWriter:
         # Made anew a moment ago; what was in it goes.
         there.pop(INCOMPLETE, None)
         there.pop(STAGED_WAL, None)
-        found = find_differences(inventory.items, there, horizon=self._horizon)
+        horizon = trusted_before(self._plan.record.begin_time, self._existing)
+        found = find_differences(inventory.items, there, horizon=horizon)
         remove_there(self._session, inventory.tree.target, found.removed)
         files = {file.name: file for file in inventory.files}
         bar.advance(sum(files[name].size for name in found.kept))

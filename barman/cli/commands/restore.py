@@ -125,19 +125,20 @@ def command(
     dry_run: bool,
     **options: Any,  # noqa: ANN401 - one for each option, as parsed
 ) -> None:
-    r"""Restore a backup into a new data directory on this host.
+    r"""Restore a backup into a data directory, on this host or with --remote-ssh-command on another.
 
     Without a target PostgreSQL replays all archived WAL; the backup id 'auto' finds the newest backup from which the
-    target time or LSN can be reached. The destination must be empty. PostgreSQL can be started as soon as the command
-    has ended well: everything is on stable storage then, the restored cluster recovers, begins a timeline of its own,
-    and does not archive its WAL anywhere until archive_command is set again. A target that cannot be reached is refused
-    before anything is written; --dry-run shows the whole plan.
+    target time or LSN can be reached. The destination must be empty, unless --delta-restore is given. PostgreSQL can be
+    started as soon as the command has ended well: everything is on stable storage then, the restored cluster recovers,
+    begins a timeline of its own, and does not archive its WAL anywhere until archive_command is set again. A target
+    that cannot be reached is refused before anything is written; --dry-run shows the whole plan.
 
     \b
     Examples:
       barman restore main latest /var/lib/postgresql/15/restored
       barman restore main auto /restore --target-time '2026-11-21 05:41:46+00:00' --target-action promote
       barman restore main 20261121T053401 /restore --tablespace fast:/ssd/fast --jobs 4
+      barman restore main latest /restore --remote-ssh-command 'ssh postgres@db2' --delta-restore
     """
     from barman.restore.request import Overrides, RestoreRequest
     from barman.restore.run import restore

@@ -14,6 +14,7 @@ from barman.restore.delta import (
     horizon_of,
     render_mark,
     require_updatable,
+    trusted_before,
 )
 from barman.restore.destination import Seen, Wanted
 
@@ -88,6 +89,19 @@ def test_without_a_horizon_everything_that_looks_equal_is_compared():
 )
 def test_the_horizon_is_that_of_the_earliest_backup_files_may_be_of(existing, horizon):
     assert horizon_of(BEGIN, existing) == horizon
+
+
+def test_a_complete_restore_of_the_same_backup_is_trusted_an_interrupted_one_is_not():
+    same = NOTHING._replace(begin_time=BEGIN)
+    files = {"a": _file(mtime=NOON + 5)}
+
+    def doubtful(existing):
+        return find_differences(files, files, horizon=trusted_before(BEGIN, existing)).doubtful
+
+    assert doubtful(same) == ()
+    assert doubtful(same._replace(mark=render_mark(ID, NOON - 2))) == ("a",)
+    assert doubtful(NOTHING) == ("a",)
+    assert trusted_before(BEGIN, None) == NOON - 2
 
 
 def _check(existing, *, names=("base",), more=()):
