@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -22,6 +23,21 @@ class _NotShown(logging.Filter):
         return record.name != SHOWN
 
 
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """A log file that says once, in one line, that it cannot be written; the work goes on."""
+
+    _has_complained = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name logging calls
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._has_complained:
+            self._has_complained = True
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"WARNING: cannot write the log file {self.baseFilename}: {error.strerror}\n")
+
+
 def open_log(path: Path | None, *, level: int | str, line_format: str, verbose: bool = False) -> str | None:
     """Send all records from level on to the file, re-opened when it is rotated; returns a complaint or None.
 
@@ -33,7 +49,7 @@ def open_log(path: Path | None, *, level: int | str, line_format: str, verbose: 
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.handlers.WatchedFileHandler(os.fspath(path), encoding="utf-8", errors="surrogateescape")
+            handler = _LogFile(os.fspath(path), encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             complaint = f"cannot write the log file {path}: {error.strerror}; logging to standard error"
     if handler is None:

@@ -17,6 +17,7 @@ from barman import logs
 from barman.cli.abbreviations import expand
 from barman.cli.context import App, GlobalOptions
 from barman.cli.registry import COMMANDS, find_command
+from barman.cli.render.console import silence
 from barman.errors import BarmanError, Terminated
 from barman.version import __version__
 
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             app.output.close()
         except OSError as error:
-            _drop_standard_output()
+            silence(sys.stdout)
             code = code or 1
             if not isinstance(error, BrokenPipeError):
                 click.echo(f"ERROR: cannot write to standard output: {error.strerror}", err=True)
@@ -166,7 +167,7 @@ def _run(app: App, arguments: list[str]) -> int:
         app.output.error("terminated" if isinstance(error, Terminated) else "interrupted")
         return 1
     except BrokenPipeError:
-        _drop_standard_output()
+        silence(sys.stdout)
         return 1
     except OSError as error:
         _trace(app, error)
@@ -239,9 +240,3 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the life of the process
-
-
-def _drop_standard_output() -> None:
-    """The reader is gone; keep the interpreter from tripping over the rest of the buffer when it ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

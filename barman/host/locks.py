@@ -128,7 +128,8 @@ class NamedLock:
             try:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.ftruncate(descriptor, 0)
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(descriptor, 0)
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 # The lock is what counts; on a full disk nobody learns what for.
                 with contextlib.suppress(OSError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +59,14 @@ def test_without_a_file_standard_error_gets_what_it_has_not_shown(capsys, verbos
     logging.getLogger("barman.some").warning("a warning")
     logging.getLogger(logs.SHOWN).warning("shown already")
     assert capsys.readouterr().err == shown
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_log_that_cannot_be_written_is_told_once_in_one_line(capsys):
+    assert logs.open_log(Path("/dev/full"), level="INFO", line_format=FORMAT) is None
+    for number in range(3):
+        logging.getLogger("barman.test").info("message %s", number)
+
+    assert capsys.readouterr().err == "WARNING: cannot write the log file /dev/full: No space left on device\n"
+    with contextlib.suppress(OSError):
+        logs.close_log()

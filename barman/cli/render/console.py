@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
@@ -75,8 +76,9 @@ class ConsoleOutput(Output):
         self, kind: Literal["INFO", "WARNING", "ERROR", "DEBUG"], message: str, hint: str | None = None
     ) -> None:
         if kind == "INFO":
-            self.show(message)
-            self._out.flush()
+            with _surviving(self._out):
+                self.show(message)
+                self._out.flush()
             return
         if kind == "DEBUG" and not self._debug:
             return
@@ -84,10 +86,11 @@ class ConsoleOutput(Output):
         # What stdout cannot take is found out again when all is said.
         with contextlib.suppress(OSError):
             self._out.flush()
-        self._write(self._err, self.paint(text, _KIND_COLOURS[kind]) if kind in _KIND_COLOURS else text)
-        if hint:
-            self._write(self._err, f"HINT: {hint}")
-        self._err.flush()
+        with _surviving(self._err):
+            self._write(self._err, self.paint(text, _KIND_COLOURS[kind]) if kind in _KIND_COLOURS else text)
+            if hint:
+                self._write(self._err, f"HINT: {hint}")
+            self._err.flush()
 
     def _write(self, stream: TextIO, text: str) -> None:
         # A bar is taken off the screen for the time of the line, so that neither smears the other.
@@ -102,6 +105,23 @@ class ConsoleOutput(Output):
         if self._progress is not None:
             stream.flush()
             self._progress.start()
+
+
+@contextlib.contextmanager
+def _surviving(stream: TextIO) -> Iterator[None]:
+    """Go on with the work, and say no more, when nobody listens any longer; the log has it all."""
+    try:
+        yield
+    except BrokenPipeError:
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is written from now on, and what is buffered still, go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class _RichBar:

@@ -366,6 +366,22 @@ def test_output_that_cannot_be_written_is_one_error(desk, form):
     assert ended.stderr.count("\n") == 1
 
 
+def test_work_goes_on_when_nobody_listens_any_more(tmp_path):
+    program = (
+        "import sys; from barman.cli.render.console import ConsoleOutput; out = ConsoleOutput();"
+        "out.info('one'); sys.stdin.readline(); out.info('two'); out.warning('three'); out.info('four'); out.close();"
+        "open(sys.argv[1], 'w').write('done')"
+    )
+    argv = [sys.executable, "-c", program, tmp_path / "done"]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout.readline() == b"one\n"
+    process.stdout.close()
+    process.stdin.write(b"\n")
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    assert (tmp_path / "done").read_text() == "done"
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(desk, closed):
     desk.server("main")
