@@ -13,9 +13,9 @@ from barman.errors import Permanent
 from barman.host import clock
 from barman.host.hooks import Event
 from barman.host.session import open_session
-from barman.restore.place_data import staging_path
 from barman.restore.plan import Method, describe_target
 from barman.restore.prepare import prepared
+from barman.restore.request import staging_path
 from barman.restore.write_local import LocalWriter
 from barman.restore.write_remote import RemoteWriter
 
