@@ -16,6 +16,7 @@ from barman.errors import CommandError, HookAborted, StorageError
 from barman.host.clock import monotonic
 from barman.postgres.wal_names import parse_wal_name
 from barman.wal.batch import BatchResult, Begun, Intake
+from barman.wal.encoding import encoding_of
 from barman.wal.queue import Queue, Waiting, plan_incoming, plan_streaming
 from barman.wal.set_aside import set_aside
 
@@ -75,7 +76,7 @@ def archive_wal(server: Server, reporter: Reporter, *, verbose: bool = True) -> 
     StorageError, CatalogError or CommandError if nothing can be archived at all: a full disk, a missing program.
     """
     reports: list[SourceReport] = []
-    workers = _cores()
+    workers = encoding_of(server).workers(_cores())
     with server.locks.archive_wal(), ThreadPoolExecutor(workers, thread_name_prefix="archive") as pool:
         intake = Intake(server, pool)
         try:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from barman.wal.inspect import Inspection
 
 
+# Of the 150 MiB that no command should need, what is left beside the program itself.
+_MEMORY_MIB = 105
+# These compress in a process of their own.
+_PROGRAMS = frozenset({"pigz", "custom"})
+
+
 class Encoding(NamedTuple):
     """What is to be done to a file. compression: an algorithm with its level; key_id: the recipient. None: nothing."""
 
@@ -41,6 +47,15 @@ class Encoding(NamedTuple):
         """Return compression and encryption of the result, for the ledger."""
         compression = canonical_name(self.compression) if self.compression else seen.compression
         return compression, "gpg" if self.key_id else seen.encryption
+
+    def workers(self, cores: int) -> int:
+        """Return how many files to encode at a time: as many as there are cores, and as memory is meant for."""
+        if self.compression is None or self.compression in _PROGRAMS:
+            return cores
+        from barman.storage.compress.encoders import working_memory_mib
+
+        need = working_memory_mib(canonical_name(self.compression), self.level or 0)
+        return max(1, min(cores, _MEMORY_MIB // need))
 
     def write(self, source: BinaryIO, target: BinaryIO) -> None:
         """Write into target what source holds; both must be real files, source at its start.

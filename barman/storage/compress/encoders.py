@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_ISAL_LEVELS = 3
+# Memory of one encoder, in MiB, as measured; of xz by level. Source for xz: its manual page.
+_XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
+_OTHERS_MIB = {"gzip": 2, "bzip2": 8, "lz4": 3, "snappy": 2}
+# What zstandard holds beside what it tells.
+_ZSTD_BUFFERS_MIB = 6
+
+
 class Encoder(Protocol):
     """A compressor of one stream; what compress keeps to itself, flush gives, with the end mark."""
 
@@ -21,14 +29,15 @@ class Encoder(Protocol):
 
 
 def _gzip_encoder(level: int) -> Encoder:
-    """Take the fastest library there is for the level: isal knows only the lowest."""
+    """Take the fastest library there is for the level: isal knows only the lowest three."""
     import zlib
 
-    if level == 1:
+    if level <= _ISAL_LEVELS:
         try:
             from isal import isal_zlib
 
-            return cast("Encoder", isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, wbits=31))
+            # Its first is no faster than its second.
+            return cast("Encoder", isal_zlib.compressobj(max(level, 2), wbits=31))
         except ImportError:
             pass
     try:
@@ -96,3 +105,15 @@ ENCODERS: dict[str, Callable[[int], Encoder]] = {
     "zstd": _zstd_encoder,
     "snappy": _SnappyEncoder,
 }
+
+
+def working_memory_mib(algorithm: str, level: int) -> int:
+    """Return about how much memory an encoder takes, whatever it compresses; algorithm: a key of ENCODERS."""
+    if algorithm == "xz":
+        return _XZ_MIB[level]
+    if algorithm == "zstd":
+        import zstandard
+
+        parameters = zstandard.ZstdCompressionParameters.from_level(level)
+        return (parameters.estimated_compression_context_size() >> 20) + _ZSTD_BUFFERS_MIB
+    return _OTHERS_MIB[algorithm]
