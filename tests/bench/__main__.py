@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from functools import partial
 
-from tests.bench import archive_wal, catalogue, copying, cron, housekeeping, passive, restoring, start_up
+from tests.bench import archive_wal, catalogue, copying, cron, housekeeping, passive, restoring, start_up, wal_transfer
 from tests.bench.subjects import subjects
 from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
@@ -23,6 +23,7 @@ _BENCHMARKS = {
     "passive": passive.main,
     "restoring": restoring.main,
     "start-up": start_up.main,
+    "wal-transfer": wal_transfer.main,
 }
 
 
