@@ -92,6 +92,7 @@ def test_the_reference_goes_on_where_our_passive_node_stopped(scratch, programs)
         node.home.cron()
         theirs = passive_server(BarmanHome(scratch / "passive", programs=programs["theirs"]), primary, sshd)
         assert theirs.json("show-backup", backup_id(1))["main"]["status"] == "DONE"
+        assert "systemid coherence: OK" in theirs.run("check", check=False).stdout
         _grow(made, primary)
         _catch_up(theirs, primary)
         assert tree(theirs.base / backup_id(2)) == tree(primary.base / backup_id(2))

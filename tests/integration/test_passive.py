@@ -294,6 +294,17 @@ def test_backups_and_wal_by_hand(primary, node):
     assert "already synced" in node.run("sync-backup", backup_id(1)).stdout
 
 
+def test_every_process_logs_in_once(node, sshd):
+    def logins():
+        return (sshd.directory / "sshd.log").read_text().count("Accepted publickey")
+
+    # cron, sync-wals, and sync-backup for each of two backups
+    node.home.cron()
+    assert logins() == 4
+    node.home.cron()
+    assert logins() == 5
+
+
 def test_sync_info_says_what_is_new(made, primary, node):
     document = json.loads(primary.run("sync-info").stdout)
     assert list(document) == ["last_position", "last_name", "backups", "wals", "version", "config"]
