@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import filecmp
 import logging
 import os
 import stat
 import threading
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from barman.backup import local_copy
 from barman.backup.copy_plan import Known, Portion, TreePlan, Way, plan_tree, portions_of
 from barman.backup.rsync_runs import RsyncRuns
 from barman.host import clock, rsync, transfer
@@ -19,7 +19,6 @@ from barman.human import pretty_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from barman.backup.copy_stats import CopyTimes
     from barman.backup.page_check import PageCheck
@@ -43,11 +42,13 @@ _SCRATCH = ".copying"
 class Previous(NamedTuple):
     """The backup whose files may serve again. links: as they are, or copied. horizon: copy_plan.safe_horizon.
 
-    damaged: tree and name of the files that have damaged pages in it.
+    clones: changed files begin as clones of the earlier ones, which share their blocks. damaged: tree and name of
+    the files that have damaged pages in it.
     """
 
     directory: Path
     links: bool
+    clones: bool
     horizon: int
     damaged: frozenset[tuple[str, str]]
 
@@ -96,7 +97,7 @@ class Copier:
         total = sum(plan.bytes for plan in plans)
         with self._reporter.bar("Copying", total=total, unit="bytes") as self._bar:
             self._workers.work_off([partial(self._lay_out, plan) for plan in plans])
-            ways = (Way.COMPARE, Way.FETCH) if self._links else (Way.REUSE, Way.COMPARE, Way.FETCH)
+            ways = tuple(way for way in Way if way is not Way.REUSE or not self._links)
             portions = portions_of(plans, workers=lanes, ways=ways)
             self._flows = {tree.label: self._flow(tree) for tree in trees}
             self._workers.work_off([partial(self._copy_portion, len(portions), lanes, it) for it in portions])
@@ -111,7 +112,7 @@ class Copier:
             began = clock.monotonic()
             target = os.fspath(self._directory / part)
             if lane is None:
-                self._bring(path, os.path.join(target, name), self._flow())
+                local_copy.bring(path, os.path.join(target, name), self._own_scratch(), self._flow())
             else:
                 argv = rsync.copy_argv(rsync.Source(directory, lane), target, scratch=os.fspath(self._own_scratch()))
                 self._rsync.copy(argv, [name], target, self._own_scratch())
@@ -147,7 +148,9 @@ class Copier:
             began = clock.monotonic()
             listing = self._list(tree, lane)
             horizon = None if self._previous is None else self._previous.horizon
-            plans[tree.part] = plan_tree(tree, listing, known=partial(self._known, tree), horizon=horizon)
+            plans[tree.part] = plan_tree(
+                tree, listing, known=partial(self._known, tree), horizon=horizon, updates=self._can_update(tree, lane)
+            )
             self._times.analysed(tree.label, (began, clock.monotonic()))
 
         self._workers.work_off([partial(analyse, tree) for tree in trees])
@@ -158,6 +161,31 @@ class Copier:
         for path in dangling:
             self._reporter.warning(f"{path} on {self._host} is a link that leads nowhere; it is not in the backup")
         return found
+
+    def _can_update(self, tree: Tree, lane: Lane) -> bool:
+        """Whether changed files are to begin as clones; from a directory beside they are cloned as they are."""
+        if self._previous is None or not self._previous.clones:
+            return False
+        return lane is not None or os.stat(tree.directory).st_dev != os.stat(self._directory).st_dev
+
+    def _update_there(self, portion: Portion, lane: Lane, limit: int | None) -> None:
+        """Have rsync write what has changed in files of another host into clones of the previous backup's."""
+        tree, target = portion.tree, os.fspath(self._directory / portion.tree.part)
+        names, scratch = [entry.name for entry in portion.entries], self._own_scratch()
+        for name in names:
+            clone = None
+            if self._previous is not None:
+                clone = local_copy.clone_of(self._previous.directory / tree.part / name, scratch)
+            if clone is not None:
+                with naming(clone):
+                    os.rename(clone, os.path.join(target, name))
+        argv = rsync.update_argv(
+            rsync.Source(tree.directory, lane),
+            target,
+            bandwidth_kib_s=limit,
+            compress=self._settings.network_compression,
+        )
+        self._rsync.copy(argv, names, target, self._own_scratch(), partial(self._verify, tree, lane))
 
     def _known(self, tree: Tree, name: str) -> Known | None:
         """Return the file as the previous backup has it, if it has it."""
@@ -183,10 +211,10 @@ class Copier:
             return
         began = clock.monotonic()
         previous = os.fspath(self._previous.directory / plan.tree.part)
-        flow = self._flow()
+        flow, scratch = self._flow(), self._own_scratch()
         for entry in plan.reused:
             self._workers.check()
-            self._link(os.path.join(previous, entry.name), os.path.join(root, entry.name), flow)
+            local_copy.link(os.path.join(previous, entry.name), os.path.join(root, entry.name), scratch, flow)
             self._advance(entry.size)
         if plan.reused:
             self._times.copied(plan.tree.label, (began, clock.monotonic()))
@@ -212,7 +240,7 @@ class Copier:
         """Copy a file once more; whether there is anything new."""
         target = os.fspath(self._directory / tree.part / name)
         if lane is None:
-            return self._bring(os.path.join(tree.directory, name), target, self._flow())
+            return local_copy.bring(os.path.join(tree.directory, name), target, self._own_scratch(), self._flow())
         scratch = self._own_scratch()
         fresh = scratch / "again"
         fresh.mkdir(exist_ok=True)
@@ -246,6 +274,10 @@ class Copier:
     def _copy_there(self, portion: Portion, lane: Lane, *, sharers: int) -> None:
         """Have rsync copy a portion from another host."""
         tree = portion.tree
+        limit = _share(self._limit(tree), sharers)
+        if portion.way is Way.UPDATE:
+            self._update_there(portion, lane, limit)
+            return
         target = os.fspath(self._directory / tree.part)
         is_doubtful = portion.way is Way.COMPARE
         argv = rsync.copy_argv(
@@ -255,7 +287,7 @@ class Copier:
             basis=None if self._previous is None else os.fspath(self._previous.directory / tree.part),
             compare=is_doubtful,
             link=is_doubtful and self._links,
-            bandwidth_kib_s=_share(self._limit(tree), sharers),
+            bandwidth_kib_s=limit,
             compress=self._settings.network_compression,
         )
         names = [entry.name for entry in portion.entries]
@@ -263,23 +295,26 @@ class Copier:
 
     def _copy_here(self, portion: Portion) -> None:
         """Copy a portion from this host, from the source or the previous backup, faster than rsync does."""
-        tree, flow = portion.tree, self._flows[portion.tree.label]
+        tree, flow, scratch = portion.tree, self._flows[portion.tree.label], self._own_scratch()
         for entry in portion.entries:
             self._workers.check()
             source = os.path.join(tree.directory, entry.name)
             target = os.fspath(self._directory / tree.part / entry.name)
             previous = None if self._previous is None else os.fspath(self._previous.directory / tree.part / entry.name)
-            if previous is None or portion.way is Way.FETCH:
-                self._bring(source, target, flow)
+            if previous is not None and portion.way is Way.UPDATE:
+                local_copy.update(source, Path(previous), target, scratch, flow)
                 self._verify(tree, None, entry.name)
-            elif portion.way is Way.REUSE or self._is_same(source, previous, entry):
+            elif previous is None or portion.way is Way.FETCH:
+                local_copy.bring(source, target, scratch, flow)
+                self._verify(tree, None, entry.name)
+            elif portion.way is Way.REUSE or local_copy.is_same(source, previous, entry.mode):
                 if self._links:
-                    self._link(previous, target, flow)
+                    local_copy.link(previous, target, scratch, flow)
                     self._advance(entry.size)
                 else:
-                    self._bring(previous, target, flow)
+                    local_copy.bring(previous, target, scratch, flow)
             else:
-                self._bring(source, target, flow)
+                local_copy.bring(source, target, scratch, flow)
                 self._verify(tree, None, entry.name)
 
     def _own_scratch(self) -> Path:
@@ -287,36 +322,6 @@ class Copier:
         directory = self._scratch / str(threading.get_ident())
         directory.mkdir(exist_ok=True)
         return directory
-
-    def _bring(self, source: str, target: str, flow: Flow) -> bool:
-        """Copy a file of this host, if it is still there; target is another file afterwards, never written into."""
-        temporary = self._own_scratch() / "file"
-        try:
-            transfer.copy_file(source, os.fspath(temporary), flow)
-        except FileNotFoundError:
-            if os.path.exists(source):
-                raise
-            return False
-        with naming(target):
-            os.rename(temporary, target)
-        return True
-
-    def _link(self, previous: str, target: str, flow: Flow) -> None:
-        try:
-            os.link(previous, target)
-        except OSError as error:
-            # A file has as many names as its file system can count.
-            if error.errno != errno.EMLINK:
-                raise
-            self._bring(previous, target, flow)
-
-    def _is_same(self, source: str, previous: str, entry: Entry) -> bool:
-        """Whether a file has the content and the mode it had; its size and time are equal."""
-        try:
-            same_mode = stat.S_IMODE(os.lstat(previous).st_mode) == entry.mode
-            return same_mode and filecmp.cmp(source, previous, shallow=False)
-        except FileNotFoundError:
-            return False
 
     def _flow(self, tree: Tree | None = None) -> Flow:
         """Return what paces all workers that copy from this host, and stops them."""

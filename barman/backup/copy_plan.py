@@ -19,6 +19,8 @@ _PORTIONS_PER_WORKER = 8
 _LEAST_BYTES = 32 << 20
 _MOST_BYTES = 10 << 30
 _MOST_FILES = 5000
+# Below this a file is copied as a whole sooner than its changes are found.
+_LEAST_UPDATE = 256 << 10
 
 
 class Known(NamedTuple):
@@ -34,6 +36,7 @@ class Way(Enum):
 
     REUSE = "reuse"  # equal to the previous backup's: from there
     COMPARE = "compare"  # looks equal, and may not be: contents are compared
+    UPDATE = "update"  # another than the previous backup's, of which most may be equal: that becomes the new one
     FETCH = "fetch"
 
 
@@ -45,12 +48,22 @@ class TreePlan:
     directories: tuple[Entry, ...]
     reused: tuple[Entry, ...]
     compared: tuple[Entry, ...]
+    updated: tuple[Entry, ...]
     fetched: tuple[Entry, ...]
 
     @property
     def bytes(self) -> int:
         """The size of all files."""
-        return sum(entry.size for entries in (self.reused, self.compared, self.fetched) for entry in entries)
+        return sum(entry.size for way in Way for entry in self.of(way))
+
+    def of(self, way: Way) -> tuple[Entry, ...]:
+        """Return the files that go this way."""
+        return {
+            Way.REUSE: self.reused,
+            Way.COMPARE: self.compared,
+            Way.UPDATE: self.updated,
+            Way.FETCH: self.fetched,
+        }[way]
 
 
 class Portion(NamedTuple):
@@ -75,25 +88,35 @@ def safe_horizon(begin_time: datetime) -> int:
 
 
 def plan_tree(
-    tree: Tree, listing: Iterable[Entry], *, known: Callable[[str], Known | None], horizon: int | None
+    tree: Tree,
+    listing: Iterable[Entry],
+    *,
+    known: Callable[[str], Known | None],
+    horizon: int | None,
+    updates: bool = False,
 ) -> TreePlan:
     """Return what to do with each file of a listing.
 
     known: asked for each file by name, relative to tree. horizon: of the backup known is about; None: there is none.
+    updates: large files that have changed take the previous backup's as their beginning.
     """
-    directories, reused, compared, fetched = [], [], [], []
+    directories: list[Entry] = []
+    reused: list[Entry] = []
+    compared: list[Entry] = []
+    updated: list[Entry] = []
+    fetched: list[Entry] = []
     for entry in listing:
         if entry.is_directory:
             directories.append(entry)
             continue
         there = None if horizon is None else known(entry.name)
         if there is None or horizon is None or there[:2] != (entry.size, entry.mtime):
-            fetched.append(entry)
+            (updated if updates and _is_worth_update(entry, there) else fetched).append(entry)
         elif entry.mtime >= horizon or there.mode != entry.mode:
             compared.append(entry)
         else:
             reused.append(entry)
-    return TreePlan(tree, tuple(directories), tuple(reused), tuple(compared), tuple(fetched))
+    return TreePlan(tree, tuple(directories), tuple(reused), tuple(compared), tuple(updated), tuple(fetched))
 
 
 def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way]) -> list[Portion]:
@@ -102,12 +125,7 @@ def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way])
     For one worker a portion is all there is of a directory. For several, portions are small enough that all workers
     are busy until nearly the end, and large enough that starting rsync does not count.
     """
-    piles = [
-        (plan.tree, way, entries)
-        for plan in plans
-        for way in ways
-        if (entries := {Way.REUSE: plan.reused, Way.COMPARE: plan.compared, Way.FETCH: plan.fetched}[way])
-    ]
+    piles = [(plan.tree, way, entries) for plan in plans for way in ways if (entries := plan.of(way))]
     if workers <= 1:
         return [Portion(tree, way, tuple(entries)) for tree, way, entries in piles]
     total = sum(entry.size for _, _, entries in piles for entry in entries)
@@ -116,6 +134,10 @@ def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way])
         Portion(tree, way, tuple(portion)) for tree, way, entries in piles for portion in _cut(entries, most, workers)
     ]
     return sorted(found, key=lambda portion: portion.bytes, reverse=True)
+
+
+def _is_worth_update(entry: Entry, there: Known | None) -> bool:
+    return there is not None and min(entry.size, there.size) >= _LEAST_UPDATE
 
 
 def _cut(entries: Sequence[Entry], most_bytes: int, workers: int) -> Iterable[list[Entry]]:

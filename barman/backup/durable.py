@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from barman.host.files import fsync_tree
+from barman.host.reflink import shared_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 _WORKERS = 8
 
 
-def make_tree_durable(record: BackupRecord, directory: Path, reporter: Reporter) -> BackupRecord:
+def make_tree_durable(
+    record: BackupRecord, directory: Path, reporter: Reporter, *, shares: bool = False
+) -> BackupRecord:
     """Return when every file and name in the backup's directory, and its own name, survive a power cut; with sizes set.
+
+    shares: files share blocks with those of other backups, which do not count as its own.
 
     OSError names the file that could not be flushed.
     """
     with reporter.bar("Flushing to disk", total=record.cluster_size, unit="bytes") as bar:
-        totals = fsync_tree(directory, workers=_WORKERS, on_file=bar.advance)
+        totals = fsync_tree(directory, workers=_WORKERS, on_file=bar.advance, shared=shared_bytes if shares else None)
         bar.set_total(totals.bytes)
     return replace(record, size=totals.bytes, deduplicated_size=totals.bytes - totals.linked_bytes)

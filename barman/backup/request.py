@@ -22,7 +22,7 @@ class Overrides:
     """
 
     immediate_checkpoint: bool | None = None
-    reuse_backup: Literal["copy", "link", "off"] | None = None
+    reuse_backup: Literal["copy", "link", "off", "reflink"] | None = None
     basebackup_retry_times: int | None = None
     basebackup_retry_sleep: int | None = None
     parallel_jobs: int | None = None

@@ -98,7 +98,7 @@ def _ssh(settings: ServerSettings) -> Iterator[str]:
 def _method(settings: ServerSettings) -> Iterator[str]:
     method = settings.backup_method
     limits = bool(settings.tablespace_bandwidth_limit)
-    reuse = settings.reuse_backup in ("copy", "link")
+    reuse = settings.reuse_backup in ("copy", "link", "reflink")
     compressed = settings.backup_compression not in (None, "none")
     refused = {
         "rsync": {"backup_compression": compressed},

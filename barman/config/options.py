@@ -198,9 +198,10 @@ _BACKUP = (
     Option(
         "reuse_backup",
         "GSM",
-        one_of("copy", "link", "off"),
+        one_of("copy", "link", "off", "reflink"),
         None,
-        "Reuse unchanged files of the previous backup (rsync).",
+        "Reuse unchanged files of the previous backup (rsync). reflink: as link, and a changed file shares the blocks "
+        "that have not changed, on XFS and Btrfs.",
         "off",
     ),
     Option("autogenerate_manifest", "GSM", BOOL, False, "Write a backup manifest after rsync backups."),

@@ -74,7 +74,7 @@ class ServerSettings:
     backup_method: Literal["rsync", "postgres", "local-rsync", "snapshot", "local-to-cloud"]
     backup_options: frozenset[str]
     immediate_checkpoint: bool
-    reuse_backup: Literal["copy", "link", "off"] | None
+    reuse_backup: Literal["copy", "link", "off", "reflink"] | None
     autogenerate_manifest: bool
     keepalive_interval: int
     basebackup_retry_times: int

@@ -27,7 +27,10 @@ _serial = itertools.count()
 
 
 class TreeTotals(NamedTuple):
-    """What a tree holds. bytes: sizes of its regular files; linked_bytes: of those that have another hard link."""
+    """What a tree holds. bytes: sizes of its regular files; linked_bytes: what of it is in other trees, too.
+
+    That is of a file with another hard link all, and of another, if that is asked for, the blocks it shares.
+    """
 
     files: int
     bytes: int
@@ -195,11 +198,17 @@ def remove_tree(path: AnyPath) -> None:
         fsync_directory(os.path.dirname(os.path.abspath(path)))
 
 
-def fsync_tree(root: AnyPath, *, workers: int, on_file: Callable[[int], None] | None = None) -> TreeTotals:
+def fsync_tree(
+    root: AnyPath,
+    *,
+    workers: int,
+    on_file: Callable[[int], None] | None = None,
+    shared: Callable[[str], int] | None = None,
+) -> TreeTotals:
     """Make every file and directory below root, and root's own name, durable: one barrier; return what is there.
 
     workers: how many files are synced at a time. on_file: called with the size of every file once it is durable, from
-    any thread. Symbolic links are not followed.
+    any thread. shared: says how many bytes of a file are shared with others. Symbolic links are not followed.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -208,7 +217,7 @@ def fsync_tree(root: AnyPath, *, workers: int, on_file: Callable[[int], None] | 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         pending = []
         for files in _walk(os.fspath(root), directories):
-            pending.append(pool.submit(_fsync_files, files, on_file))
+            pending.append(pool.submit(_fsync_files, files, on_file, shared))
             if len(pending) > 4 * workers:
                 totals = _add(totals, pending.pop(0).result())
         for future in pending:
@@ -238,14 +247,21 @@ def _walk(root: str, directories: list[str]) -> Iterator[Sequence[os.DirEntry[st
     yield files
 
 
-def _fsync_files(files: Sequence[os.DirEntry[str]], on_file: Callable[[int], None] | None) -> TreeTotals:
+def _fsync_files(
+    files: Sequence[os.DirEntry[str]],
+    on_file: Callable[[int], None] | None,
+    shared: Callable[[str], int] | None,
+) -> TreeTotals:
     size = linked = 0
     for entry in files:
         fsync_file(entry.path)
         # Not entry.stat(): the entry may cache what was true before the copy of this file ended.
         status = os.lstat(entry.path)
         size += status.st_size
-        linked += status.st_size if status.st_nlink > 1 else 0
+        if status.st_nlink > 1:
+            linked += status.st_size
+        elif shared is not None:
+            linked += shared(entry.path)
         if on_file is not None:
             on_file(status.st_size)
     return TreeTotals(len(files), size, linked)

@@ -122,6 +122,25 @@ def copy_argv(  # noqa: PLR0913  one keyword per choice of the command line
     return ["rsync", *options, *source.options, f"{source.location}/", f"{target}/"]
 
 
+def update_argv(
+    source: Source, target: str, *, bandwidth_kib_s: int | None = None, compress: bool = False
+) -> list[str]:
+    """Return the command that makes the files named on its standard input, each ended by a zero byte, as they are now.
+
+    What differs is written into the files that are in target, which must be nobody else's; a file that is not there is
+    made. Equal times and sizes do not count.
+    """
+    options = ["--copy-links", "--perms", "--times", "--ignore-times", "--ignore-missing-args", "--no-implied-dirs"]
+    # Blocks as PostgreSQL writes them: what differs is not written together with its neighbours.
+    options += ["--inplace", "--no-whole-file", "--block-size=8192"]
+    options += ["--from0", "--files-from=-", "--8-bit-output", _COPIED]
+    options += [f"--bwlimit={bandwidth_kib_s}"] * bool(bandwidth_kib_s) + [
+        "--compress",
+        "--compress-level=1",
+    ] * compress
+    return ["rsync", *options, *source.options, f"{source.location}/", f"{target}/"]
+
+
 def push_argv(
     source: str,
     target: Source,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from barman.host.files import naming, start_flush
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from barman.progress import Bar
@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _CHUNK = 8 << 20
 _SLOW_CHUNK = 256 << 10
+_SMALL_CHUNK = 1 << 20
+# What PostgreSQL writes at a time.
+_BLOCK = 8192
 # What copy_file_range and sendfile say when they cannot do it between these two files.
 _UNABLE = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM})
 # Trying again does not help against these.
@@ -125,6 +128,44 @@ def copy_file(source: str, target: str, flow: Flow) -> None:
     flow.stubbornly(copy)
 
 
+def update_file(source: str, target: str, flow: Flow) -> None:
+    """Make target, a regular file, equal to source, with mode and times; only blocks that differ are written."""
+
+    def update() -> None:
+        with open(source, "rb", buffering=0) as reader, open(target, "r+b", buffering=0) as writer:
+            status = os.fstat(reader.fileno())
+            size = 0
+            while data := reader.read(min(flow.chunk_size, _SMALL_CHUNK)):
+                there = os.pread(writer.fileno(), len(data), size)
+                with naming(target):
+                    for begin, end in _different(data, there):
+                        os.pwrite(writer.fileno(), data[begin:end], size + begin)
+                size += len(data)
+                flow.passed(len(data))
+            writer.truncate(size)
+            start_flush(writer.fileno())
+            os.fchmod(writer.fileno(), stat.S_IMODE(status.st_mode))
+            os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    flow.stubbornly(update)
+
+
+def _different(data: bytes, there: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where data has blocks that there has not, neighbours together."""
+    if data == there:
+        return
+    begin = None
+    for at in range(0, len(data), _BLOCK):
+        if data[at : at + _BLOCK] == there[at : at + _BLOCK]:
+            if begin is not None:
+                yield begin, at
+            begin = None
+        elif begin is None:
+            begin = at
+    if begin is not None:
+        yield begin, len(data)
+
+
 def copy_bytes(reader: int, writer: int, flow: Flow, *, source: str, target: str) -> int:
     """Copy what is left of a file to another, by descriptor, inside the kernel where it can; return the byte count.
 
@@ -141,7 +182,7 @@ def copy_bytes(reader: int, writer: int, flow: Flow, *, source: str, target: str
                 return total
     while True:
         with naming(source):
-            data = os.read(reader, min(flow.chunk_size, 1 << 20))
+            data = os.read(reader, min(flow.chunk_size, _SMALL_CHUNK))
         if not data:
             return total
         with naming(target):
@@ -154,7 +195,7 @@ def copy_bytes(reader: int, writer: int, flow: Flow, *, source: str, target: str
 def copy_stream(reader: BinaryIO, writer: int, flow: Flow, *, target: str) -> int:
     """Copy all that reader still yields to a file by descriptor; return the byte count."""
     total = 0
-    while data := reader.read(min(flow.chunk_size, 1 << 20)):
+    while data := reader.read(min(flow.chunk_size, _SMALL_CHUNK)):
         with naming(target):
             write_all(writer, data)
         start_flush(writer, total, len(data))

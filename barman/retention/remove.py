@@ -22,6 +22,7 @@ from barman.errors import BarmanError, Refused, StorageError, UnknownBackup
 from barman.host import clock
 from barman.host.files import remove_tree
 from barman.host.hooks import Event
+from barman.host.reflink import shared_bytes
 from barman.human import ctime, pretty_interval
 from barman.retention.judge import server_keeps
 from barman.retention.plan import plan_needs_after
@@ -223,18 +224,19 @@ def _update_family(server: Server, records: Mapping[BackupId, BackupRecord], rec
 
 
 def _measure(directory: Path) -> tuple[int, int]:
-    """Return the sum of the file sizes below directory, and that of the files without another hard link."""
+    """Return the sum of the file sizes below directory, and what of it is in no other backup."""
     size = own = 0
-    for status in _regular_files(directory):
+    for path, status in _regular_files(directory):
         size += status.st_size
-        own += status.st_size if status.st_nlink == 1 else 0
+        own += status.st_size - shared_bytes(path) if status.st_nlink == 1 else 0
     return size, own
 
 
-def _regular_files(directory: Path) -> Iterator[os.stat_result]:
+def _regular_files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     for parent, _, names in os.walk(directory):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                status = os.lstat(os.path.join(parent, name))
+                path = os.path.join(parent, name)
+                status = os.lstat(path)
                 if stat.S_ISREG(status.st_mode):
-                    yield status
+                    yield path, status

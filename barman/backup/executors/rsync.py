@@ -21,7 +21,7 @@ from barman.backup.source_tree import CONTROL_FILE, files_outside, trees_of
 from barman.backup.workers import Workers
 from barman.catalog import selection
 from barman.errors import BarmanError, CatalogError, CommandError, ConfigError, LockBusy, Refused
-from barman.host import clock, rsync, runner
+from barman.host import clock, reflink, rsync, runner
 from barman.host.files import write_durably
 from barman.host.ssh import RemoteShell, open_sessions, parse_ssh_command
 from barman.postgres.backup_label import parse_backup_label
@@ -59,6 +59,7 @@ class RsyncExecutor:
         self._has_begun = False
         self._keep_alive_at = 0.0
         self._pages: PageCheck | None = None
+        self._clones = False
         self.mode = "rsync-exclusive" if self._exclusive else "rsync-concurrent"
 
     def describe(self) -> str:
@@ -160,7 +161,9 @@ class RsyncExecutor:
     def make_durable(self, record: BackupRecord) -> BackupRecord:
         """Flush the copy."""
         self._job.action = "flushing the backup to disk"
-        return make_tree_durable(record, self._server.paths.backup_dir(record.backup_id), self._job.reporter)
+        return make_tree_durable(
+            record, self._server.paths.backup_dir(record.backup_id), self._job.reporter, shares=self._clones
+        )
 
     def abort(self) -> None:
         """End the backup on the server: a concurrent one ends with its session, an exclusive one must be told."""
@@ -213,7 +216,7 @@ class RsyncExecutor:
         """Yield the backup whose files may serve again, which cannot be deleted meanwhile."""
         reuse = self._settings.reuse_backup
         found = None
-        if reuse in ("link", "copy"):
+        if reuse in ("link", "copy", "reflink"):
             found = selection.previous_backup(self._server.backups.load(), record.backup_id)
         if found is None or not _is_usable(found, record) or found.begin_time is None:
             yield None
@@ -228,7 +231,18 @@ class RsyncExecutor:
             directory = self._server.paths.backup_dir(found.backup_id)
             report = self._server.backups.page_report(found.backup_id)
             damaged = frozenset((page.tree, page.file) for page in (report.pages if report else ()))
-            yield Previous(directory, reuse == "link", safe_horizon(found.begin_time), damaged)
+            self._clones = reuse == "reflink" and self._can_clone(record)
+            yield Previous(directory, reuse != "copy", self._clones, safe_horizon(found.begin_time), damaged)
+
+    def _can_clone(self, record: BackupRecord) -> bool:
+        """Whether files of the backup may share blocks with others; a warning says that they cannot."""
+        directory = self._server.paths.backup_dir(record.backup_id)
+        if reflink.is_possible(directory):
+            return True
+        self._job.reporter.warning(
+            f"reuse_backup = reflink works as link: the file system of {directory} cannot share parts of files"
+        )
+        return False
 
     def _can_verify(self) -> bool:
         """Whether the cluster has page checksums, in pages of the usual size."""

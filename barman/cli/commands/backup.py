@@ -50,7 +50,7 @@ def _usable_name(_ctx: click.Context, _param: click.Parameter, value: str | None
 )
 @click.option(
     "--reuse-backup",
-    type=click.Choice(["copy", "link", "off"]),
+    type=click.Choice(["copy", "link", "off", "reflink"]),
     is_flag=False,
     flag_value="link",
     help="Take unchanged files from the previous backup; without a value: link.",

@@ -43,6 +43,23 @@ def test_a_file_is_trusted_only_if_it_cannot_have_changed(now, before, way):
     }
 
 
+@pytest.mark.parametrize(
+    ("size", "before", "way"),
+    [
+        pytest.param(1 << 20, Known(1 << 20, 499, 0o600), "updated", id="large before and now"),
+        pytest.param(1 << 30, Known(8192, 499, 0o600), "fetched", id="small before"),
+        pytest.param(8192, Known(1 << 30, 499, 0o600), "fetched", id="small now"),
+        pytest.param(1 << 20, None, "fetched", id="new"),
+        pytest.param(1 << 20, Known(1 << 20, 500, 0o600), "reused", id="unchanged"),
+    ],
+)
+def test_a_large_file_that_has_changed_can_begin_as_the_earlier_one(size, before, way):
+    now = _file(size=size)
+    plan = plan_tree(TREE, [now], known=lambda _: before, horizon=HORIZON, updates=True)
+    assert getattr(plan, way) == (now,)
+    assert plan.bytes == size
+
+
 def test_without_an_earlier_backup_everything_is_fetched():
     assert _plan(_file(), known={"f": Known(10, 500, 0o600)}, horizon=None).fetched == (_file(),)
 
