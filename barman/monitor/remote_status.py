@@ -22,6 +22,19 @@ _PLAIN_SETTINGS = (
     "max_replication_slots",
     "wal_compression",
 )
+# Also while PostgreSQL cannot be reached, as in Barman 3.19.
+_ALWAYS_THERE = (
+    "server_txt_version",
+    "version_supported",
+    "postgres_systemid",
+    "current_xlog",
+    "data_directory",
+    "is_in_recovery",
+    "is_superuser",
+    "replication_slot",
+    "replication_slot_support",
+    "synchronous_standby_names",
+)
 _SECONDS = ("archive_timeout", "checkpoint_timeout")
 
 
@@ -48,7 +61,7 @@ def remote_status(settings: ServerSettings, remote: RemoteFacts, tools: ToolFact
 def _sql(probe: PostgresProbe) -> Mapping[str, object]:
     facts = probe.facts
     if facts is None:
-        return {"server_txt_version": None, "version_supported": None, "postgres_systemid": None}
+        return dict.fromkeys(_ALWAYS_THERE)
     slot = probe.slot
     wal_keep = "wal_keep_size" if supports(facts.version_num, Feature.WAL_KEEP_SIZE) else "wal_keep_segments"
     return {

@@ -35,8 +35,14 @@ def shown_options(config: ServerConfig) -> dict[str, object]:
 
 def show_server(server: Server) -> Mapping[str, object]:
     """Every option and the remote status of one server by key, passwords blackened. JSON data, but for datetimes."""
+    settings = server.settings
     shown = shown_options(server.config) | {
-        "description": server.settings.description or _state(server.config).strip() or None,
+        "description": settings.description or _state(server.config).strip() or None,
+        # As they apply, and as Barman 3.19 shows them.
+        "streaming_conninfo": plain(settings.effective_streaming_conninfo),
+        "encryption": None if settings.encryption == "none" else settings.encryption,
+        "wal_retention_policy": settings.wal_retention_policy.upper(),
+        "tablespace_bandwidth_limit": plain(settings.tablespace_bandwidth_limit) or None,
         "passive_node": server.config.is_passive,
         "active_model": server.config.active_model,
         "last_backup_maximum_age": _maximum_age(server, clock.now()),

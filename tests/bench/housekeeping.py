@@ -34,7 +34,9 @@ def _rows(programs: Mapping[str, Path], scratch: Path, rounds: int) -> Iterator[
         "check all, 50 servers": _check,
     }
     for title, prepare in cases.items():
-        runs = {name: prepare(scratch / f"{name}-{title[:5]}-{len(title)}", bindir) for name, bindir in programs.items()}
+        runs = {
+            name: prepare(scratch / f"{name}-{title[:5]}-{len(title)}", bindir) for name, bindir in programs.items()
+        }
         found = interleave(runs, rounds)
         cpu, peaks = compare(found, lambda one: one.cpu_s), compare(found, lambda one: one.peak_mib)
         yield (title, *compare(found, lambda one: one.seconds), *cpu[:2], *peaks[:2])

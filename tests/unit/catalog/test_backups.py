@@ -130,6 +130,17 @@ def test_a_damaged_child_is_still_known_to_its_parent(catalog, paths):
 
 
 @pytest.mark.usefixtures("utc")
+def test_what_only_looks_like_an_id_is_none(catalog, paths):
+    for odd in ("20269999T999999", "20260230T000000"):
+        (paths.base / odd).mkdir(parents=True)
+        (paths.meta / f"{odd}-backup.info").write_text("status=DONE\n")
+
+    record = catalog.new_record(NOW)
+
+    assert record.backup_id < "2027"
+    assert list(catalog.load()) == [record.backup_id]
+
+
 def test_a_new_record_has_the_local_time_as_its_id(catalog, paths):
     record = catalog.new_record(NOW, systemid="7", backup_name="weekly")
 

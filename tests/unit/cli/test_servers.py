@@ -284,3 +284,18 @@ def test_a_directory_of_locks_is_cleaned_of_those_nobody_holds(desk):
     result = desk.run("-f", "json", "lock-directory-cleanup")
     assert (result.code, result.out) == (0, "{}")
     assert not list(desk.home.iterdir())
+
+
+def test_options_are_shown_as_they_apply(desk):
+    desk.server("main", conninfo="host=/nonexistent", wal_retention_policy="main", backup_options="concurrent_backup")
+    shown = desk.run("-f", "json", "show-servers", "main").json()["main"]
+    expected = {
+        "streaming_conninfo": "host=/nonexistent",
+        "encryption": None,
+        "wal_retention_policy": "MAIN",
+        "tablespace_bandwidth_limit": None,
+        "backup_options": "concurrent_backup",
+        "replication_slot": None,
+        "is_in_recovery": None,
+    }
+    assert {name: shown[name] for name in expected} == expected
