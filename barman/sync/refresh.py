@@ -104,5 +104,6 @@ def _apply_keeps(server: Server, marks: Sequence[SetKeep], reporter: Reporter) -
             failed.add(mark.backup_id)
             reporter.error(f"backup {mark.backup_id} of server {server.name} is not marked: {error.message}")
         else:
-            reporter.info(f"Backup {mark.backup_id} of server {server.name} is {mark.reason}")
+            # Not told: standard output may be waiting for the answer alone.
+            _log.info("backup %s of server %s is marked: %s", mark.backup_id, server.name, mark.reason)
     return frozenset(failed)

@@ -160,7 +160,7 @@ def test_keep_marks_come_along_and_follow_until_they_are_changed_here(primary, n
 
     assert (kept(first), kept(second)) == ("standalone", "nokeep")
     primary.run("keep", second, "--target", "full")
-    node.home.cron()
+    assert json.loads(node.run("sync-info", "--primary").stdout)["keeps"] == {first: "standalone", second: "full"}
     assert kept(second) == "full"
     node.run("keep", "--release", second)
     node.home.cron()
