@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from barman.errors import CatalogError
 from barman.host.files import naming, unlink_durably, write_durably
 from barman.host.transfer import Flow, copy_file
+from barman.postgres.versions import Feature, supports
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
 from barman.restore.delta import horizon_of, render_mark, require_updatable, trusted_before
 from barman.restore.destination import make_places, require_space, require_usable, wanted_places
@@ -147,9 +148,8 @@ class DataPlacer:
     def _combine(self, _source: Path, flow: Flow) -> None:
         plan, mode = self._plan, self._settings.combine_mode
         tool = find_combiner(plan.record, self._settings.path_prefix)
-        if mode == "link" and self._is_final:
-            # PostgreSQL would write into the files of the backup.
-            self._reporter.warning("combine mode 'link' is not possible for a restore to this host; files are copied")
+        if mode == "link" and (obstacle := self._obstacle_to_links()) is not None:
+            self._reporter.warning(f"combine mode 'link' is not possible {obstacle}; files are copied")
             mode = "copy"
         if not plan.staged:
             members = {record.backup_id: self._paths.data_dir(record.backup_id) for record in plan.chain}
@@ -166,6 +166,17 @@ class DataPlacer:
                 decryption=self._decryption,
             )
             combine(plan, tool, staged, mode=mode, env=self._environment)
+
+    def _obstacle_to_links(self) -> str | None:
+        """Return why a combined backup cannot have hard links to files of its chain."""
+        record = self._plan.record
+        if self._is_final:
+            # PostgreSQL would write into the files of the backup.
+            return "for a restore to this host"
+        if not supports(record.version or 0, Feature.COMBINE_LINK):
+            return "before PostgreSQL 18"
+        here = {self._paths.data_dir(one.backup_id).stat().st_dev for one in self._plan.chain}
+        return None if here == {self._plan.destination.stat().st_dev} else "from one file system to another"
 
     def _trees(self, source: Path) -> list[tuple[Path, Route]]:
         plan = self._plan

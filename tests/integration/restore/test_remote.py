@@ -147,3 +147,24 @@ def test_incremental_chains_are_combined_here_and_sent(options, site, recover_th
     assert recovered.checksums() == cluster.checksums()
     assert not list(recovered.data.glob("**/INCREMENTAL.*"))
     assert not list(staging.iterdir())
+
+
+@pytest.mark.pg(">= 17", own_tools=True)
+def test_a_chain_is_combined_with_links_where_that_is_possible_and_its_backups_stay_as_they_are(
+    site, recover_there, scratch, home
+):
+    cluster, stream = site
+    server = stream(cluster, staging_path=home.path)
+    server.backup()
+    cluster.load(100)
+    cluster.sql("checkpoint")
+    cluster.switch_wal()
+    backup = server.backup("--incremental", "latest")
+    server.close_and_archive(cluster)
+    before = {path: path.read_bytes() for path in server.base.rglob("*") if path.is_file()}
+
+    recovered = recover_there(server, cluster, backup, "--combine-mode", "link")
+
+    assert recovered.checksums() == cluster.checksums()
+    assert {path: path.read_bytes() for path in server.base.rglob("*") if path.is_file()} == before
+    assert ("files are copied" in home.log_text()) == (cluster.major < 18)
