@@ -47,7 +47,7 @@ def decrypt(path: Path, ring: KeyRing) -> bytes:
     words = [
         "gpg",
         "--homedir",
-        ring.path,
+        str(ring.path),
         "--batch",
         "--quiet",
         "--pinentry-mode",
@@ -55,7 +55,7 @@ def decrypt(path: Path, ring: KeyRing) -> bytes:
         "--passphrase",
         "secret",
     ]
-    return subprocess.run([*words, "--decrypt", path], check=True, capture_output=True).stdout
+    return subprocess.run([*words, "--decrypt", str(path)], check=True, capture_output=True).stdout
 
 
 _PUBLIC_KEY = """
