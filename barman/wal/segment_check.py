@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.errors import BarmanError, CommandError, NotFound, StorageError, WalError
+from barman.errors import BarmanError, CommandError, Encrypted, NotFound, StorageError, WalError
 from barman.host import runner
 from barman.postgres.lsn import format_lsn, parse_lsn
 from barman.postgres.tools import find_tool, pg_waldump_argv
@@ -53,9 +53,13 @@ class SegmentChecker:
         self._archive = archive
         self._cluster = cluster
         self.waldump = waldump
+        # Names of files that cannot be decrypted, so that nothing is known of their content.
+        self.encrypted: set[str] = set()
 
     def check(self, names: Sequence[str], *, overlap: str | None = None) -> dict[str, str]:
-        """Return what is wrong with archived files, by name; those that vanished meanwhile are passed over.
+        """Return what is wrong with archived files, by name.
+
+        Those that vanished meanwhile are passed over, and those that cannot be decrypted (encrypted has their names).
 
         names: of any kind; segments that follow each other are checked together. overlap: the segment that follows the
         last, for the record they share; nothing is said of it unless it is that record.
@@ -78,12 +82,15 @@ class SegmentChecker:
         return faults | self._check_records(directory, [name for name in names if name not in faults])
 
     def _lay_out(self, name: str, target: Path) -> str | None:
-        """Put a file as PostgreSQL wrote it at target, and look at it; return what is wrong, "" if it is gone."""
+        """Put a file as PostgreSQL wrote it at target, and look at it; return what is wrong, "" if nobody can tell."""
         try:
             with self._archive.open_decoded(name) as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy, _CHUNK)
             return self._inspect(target, name)
         except NotFound:
+            return ""
+        except Encrypted:
+            self.encrypted.add(name)
             return ""
         except BarmanError as error:
             return error.message

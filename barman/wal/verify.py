@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.identity import read_identity
+from barman.catalog.selection import latest
 from barman.catalog.wal_archive import archive_key
 from barman.errors import CatalogError
 from barman.host import clock
@@ -21,7 +22,7 @@ from barman.wal.continuity import find_costly_gaps, view_wal
 from barman.wal.segment_check import Cluster, SegmentChecker, cluster_of, find_waldump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from barman.catalog.wal_archive import WalArchive
@@ -101,9 +102,13 @@ def verify_wal(server: Server, reporter: Reporter, *, deep: bool, jobs: int | No
                     f"of PostgreSQL {cluster.version or '(unknown version)'}"
                 )
             found.checksums = checker.waldump is not None
-            for batch, faults in _look_into(present, found, checker, cluster.segment_size, jobs or _cores()):
+            names = (line.name for line in present)
+            for batch, faults in _look_into(names, checker, cluster.segment_size, jobs or _cores()):
                 found.defects += [Defect(Kind.DAMAGED, name, reason) for name, reason in faults.items()]
+                found.looked_into += len(batch)
                 bar.advance(len(batch))
+            found.encrypted = len(checker.encrypted)
+            found.looked_into -= found.encrypted
     found.defects = _confirmed(server, found.defects)
     found.defects += _gaps(server, view)
     return found
@@ -111,6 +116,8 @@ def verify_wal(server: Server, reporter: Reporter, *, deep: bool, jobs: int | No
 
 def known_cluster(server: Server) -> Cluster:
     """Return what is known of the cluster whose WAL the archive holds, from its records and from the newest segment."""
+    newest_backup = latest(server.backups.load())
+    size = DEFAULT_SEGMENT_SIZE if newest_backup is None else newest_backup.xlog_segment_size
     with contextlib.suppress(CatalogError):
         identity = read_identity(server.paths)
         known = {} if identity is None else {"system_id": identity.systemid, "version": identity.version}
@@ -118,8 +125,8 @@ def known_cluster(server: Server) -> Cluster:
             cluster = cluster_of(server.wal_archive, newest.name, known)
             if cluster is not None:
                 return cluster
-        return Cluster(DEFAULT_SEGMENT_SIZE, known.get("system_id"), known.get("version"))
-    return Cluster(DEFAULT_SEGMENT_SIZE)
+        return Cluster(size, known.get("system_id"), known.get("version"))
+    return Cluster(size)
 
 
 def checker_for(server: Server, cluster: Cluster) -> SegmentChecker:
@@ -209,27 +216,18 @@ def _gaps(server: Server, view: WalView) -> Iterator[Defect]:
 
 
 def _look_into(
-    present: Iterator[WalEntry], found: Verification, checker: SegmentChecker, segment_size: int, jobs: int
+    names: Iterator[str], checker: SegmentChecker, segment_size: int, jobs: int
 ) -> Iterator[tuple[Sequence[str], Mapping[str, str]]]:
     """Check the files in batches, several at a time; yield each batch with what is wrong, by name."""
     with ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool:
         under_way: deque[tuple[list[str], Future[dict[str, str]]]] = deque()
-        batches = _batches(_readable(present, found), segment_size)
+        batches = _batches(names, segment_size)
         for batch, overlap in itertools.chain(batches, [(None, None)]):
             if batch is not None:
-                found.looked_into += len(batch)
                 under_way.append((batch, pool.submit(checker.check, batch, overlap=overlap)))
             while under_way and (batch is None or len(under_way) > jobs):
-                names, future = under_way.popleft()
-                yield names, future.result()
-
-
-def _readable(present: Iterable[WalEntry], found: Verification) -> Iterator[str]:
-    for line in present:
-        if line.encryption is None:
-            yield line.name
-        else:
-            found.encrypted += 1
+                done, future = under_way.popleft()
+                yield done, future.result()
 
 
 def _batches(names: Iterator[str], segment_size: int) -> Iterator[tuple[list[str], str | None]]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from barman.postgres.lsn import format_lsn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from barman.monitor.restore_points import Moment, NamedPoint, RestorePoints, TimedWindow
 
 Json = dict[str, Any]
+
+_NAMED = 5
 
 
 def render_restore_points(server: str, found: RestorePoints) -> str:
@@ -48,9 +50,15 @@ def _window_lines(timed: TimedWindow) -> Iterator[str]:
     origin = f"end of backup {window.backups[0]}" if window.from_backup else "where it branched off"
     yield f"    from {format_lsn(window.start_lsn)}  {_text(timed.begin)}  ({origin})"
     yield f"    to   {format_lsn(window.end_lsn)}  {_text(timed.end)}  (WAL file {window.last})"
-    yield f"      with {len(window.backups)} backup{'s' * (len(window.backups) > 1)}: {', '.join(window.backups)}"
+    yield f"      with {_backups(window.backups)}"
     if window.gap is not None:
         yield f"      then missing: {window.gap} ({window.gap.files} files)"
+
+
+def _backups(ids: Sequence[str]) -> str:
+    if len(ids) <= _NAMED:
+        return f"backup{'s' * (len(ids) > 1)} {', '.join(ids)}"
+    return f"{len(ids)} backups from {ids[0]} to {ids[-1]}"
 
 
 def _name_lines(found: RestorePoints) -> Iterator[str]:

@@ -24,7 +24,7 @@ def archived(home, clusters, installation, request):
         streaming_conninfo=cluster.streaming_conninfo(),
         backup_method="postgres",
         archiver="on",
-        path_prefix=installation.bindir,
+        path_prefix=installation.tools,
         **options,
     )
     server.run("check", check=False)
@@ -163,3 +163,31 @@ def test_a_hole_is_a_defect_when_a_backup_needs_it(archived):
         ("gap", needed, needed, 1)
     ]
     assert last in server.archived_wals()
+
+
+@pytest.mark.pg
+def test_crashes_shutdowns_and_promotions_leave_wal_that_is_whole(archived, clusters):
+    server, cluster, _ = archived
+    cluster.sql("update filler set text = text || 'y' where n < 5000")
+    cluster.crash()
+    cluster.start()
+    cluster.sql("update filler set text = text || 'z' where n < 5000")
+    cluster.restart()
+    server.backup()
+    server.close_and_archive(cluster)
+    standby = clusters.standby_of(cluster)
+    standby.configure(primary_conninfo="")
+    standby.restart()
+    cluster.sql("update filler set text = text || 'a' where n < 9000")
+    standby.promote()
+    standby.wait_until_recovered()
+    standby.sql("update filler set text = text || 'b' where n < 9000")
+    server.close_and_archive(standby)
+
+    found = _verify(server, "--deep")
+
+    assert found["defects"] == []
+    assert any(name.startswith("00000002") for name in server.archived_wals())
+    assert (
+        server.home.run("-f", "json", "check", "main", check=False).json()["main"]["wal_continuity"]["status"] == "OK"
+    )
