@@ -37,7 +37,7 @@ def slow_backup(server):
 
     def start(*words):
         process = server.home.start("backup", "main", "--bwlimit", "1000", *words)
-        wait_until(lambda: any(server.base.glob("*/.copying/*")), "files are being copied")
+        wait_until(lambda: any(server.base.glob("*/.copying/*/*")), "files are being copied")
         return process
 
     return start
@@ -217,7 +217,7 @@ def test_an_exclusive_backup_that_fails_is_ended_on_the_server(home, cluster):
     server.start_streaming(cluster)
     server.close_and_archive(cluster)
     process = server.home.start("backup", "main", "--bwlimit", "500")
-    wait_until(lambda: any(server.base.glob("*/.copying/*")), "files are being copied")
+    wait_until(lambda: any(server.base.glob("*/.copying/*/*")), "files are being copied")
     assert cluster.value("select pg_is_in_backup()")
     process.send_signal(signal.SIGTERM)
     _finish(process)
