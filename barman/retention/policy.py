@@ -222,11 +222,17 @@ def _judge(
 
 
 def _is_wreck(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> bool:
-    """Whether the backup has failed for good, and whatever is based on it."""
-    return all(
-        one.status is Status.FAILED and not one.doomed and not has_failed_for_wal(one)
-        for one in (record, *(descendants(records, record.backup_id) if record.status is Status.FAILED else ()))
-    )
+    """Whether the backup has failed for good, and whatever is based on it, but for what is being deleted anyway."""
+    if not _has_failed_for_good(record):
+        return False
+    below = descendants(records, record.backup_id)
+    doomed = [one for one in below if one.doomed]
+    lost = {one.backup_id for root in doomed for one in (root, *descendants(records, root.backup_id))}
+    return all(_has_failed_for_good(one) for one in below if one.backup_id not in lost)
+
+
+def _has_failed_for_good(record: BackupRecord) -> bool:
+    return record.status is Status.FAILED and not record.doomed and not has_failed_for_wal(record)
 
 
 def _choose(counted: list[BackupRecord], policy: LongTerm) -> dict[BackupId, str]:
