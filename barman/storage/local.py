@@ -212,6 +212,8 @@ class _Batch:
                 write, producing = self._begun[0]
                 with _translating(self._root / write.key):
                     temporary = _result(_result(producing))
+                    if write.check is not None:
+                        write.check()
                     entries.append(_name(write, temporary, self._root / write.key))
                 self._begun.popleft()
         finally:

@@ -94,6 +94,8 @@ class _Batch:
         try:
             for write, producing in self._begun:
                 stored = producing.result()
+                if write.check is not None:
+                    write.check()
                 self._storage.put(write.key, stored)
                 entries.append(Entry(write.key, len(stored.content), stored.mtime_ns))
         finally:

@@ -30,13 +30,15 @@ class Write:
     content: the bytes themselves; or a path whose file becomes the object (a local driver may hard-link it, so the
     file must not be modified afterwards; it is left in place); or a function that writes the object to an open file
     (called once, perhaps in another thread). mtime_ns, mode: given to the object; None keeps what a path has, and
-    means now and the umask otherwise.
+    means now and the umask otherwise. check: called when all is ready, just before the object gets its key; what it
+    raises keeps it from getting it.
     """
 
     key: str
     content: bytes | Path | Callable[[BinaryIO], None]
     mtime_ns: int | None = None
     mode: int | None = None
+    check: Callable[[], None] | None = None
 
 
 class PendingBatch(Protocol):

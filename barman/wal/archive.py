@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 # A batch is to last about this long: so much work a crash can undo, so long others wait for the ledger.
 _BATCH_S = 1.0
 _LARGEST_BATCH = 512
+# What is open beside the files of two batches, which stay open until they have their names.
+_OTHER_DESCRIPTORS = 64
 # With fewer files the workers that are done with theirs would wait too long for the one that is not.
 _FILES_PER_WORKER = 4
 _FAILURES_IN_A_ROW = 3
@@ -149,7 +152,7 @@ class _Run:
                 following = []
             now = monotonic()
             if not self._intake.has_hooks:
-                size = max(smallest, _adapt(size, len(batch), now - began))
+                size = max(smallest, min(_adapt(size, len(batch), now - began), _largest_batch()))
             began = now
             batch = following or self._begin(_next_batch(names, size))
 
@@ -174,6 +177,10 @@ class _Run:
                 raise
             self._discard_all()
             if len(batch) > 1:
+                _log.warning(
+                    "server '%s': %s WAL files could not be archived together, trying one by one: %s",
+                    self._server.name, len(batch), error,
+                )  # fmt: skip
                 for name in batch:
                     self._finish(self._begin([name]), staying)
             else:
@@ -264,7 +271,15 @@ def _next_batch(names: Sequence[str], size: int, *, beside: Sequence[str] = ()) 
 def _adapt(size: int, done: int, seconds: float) -> int:
     """Return how many files the next batch should have to last as long as a batch should."""
     fitting = int(done * _BATCH_S / max(seconds, 0.001))
-    return min(fitting, 4 * size, _LARGEST_BATCH)
+    return min(fitting, 4 * size)
+
+
+def _largest_batch() -> int:
+    """Return how many files a batch may have, so that two of them do not use up the descriptors of this process."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _LARGEST_BATCH
+    return max(1, min((limit - _OTHER_DESCRIPTORS) // 2, _LARGEST_BATCH))
 
 
 def _is_hopeless(error: Exception) -> bool:

@@ -267,16 +267,25 @@ class Intake:
     def _prepare(self, candidate: _Candidate) -> ArchivedWal:
         key, seen = archive_key(candidate.name), candidate.inspection
         encoding = self._encoding.without_what(seen)
-        if not encoding.changes:
-            return ArchivedWal(Write(key, candidate.path), *encoding.words(seen))
+
+        def require_unchanged(status: os.stat_result) -> None:
+            if _has_changed(status, seen):
+                raise Transient(f"{candidate.path} was changed while it was being archived")
+
+        def check() -> None:
+            # Late: what gets the name may be this very file, and it was looked at before all others were made ready.
+            require_unchanged(os.stat(candidate.path))
 
         def encode(target: BinaryIO) -> None:
             with candidate.path.open("rb") as source:
                 encoding.write(source, target)
-                if _has_changed(os.fstat(source.fileno()), seen):
-                    raise Transient(f"{candidate.path} was changed while it was being archived")
+                require_unchanged(os.fstat(source.fileno()))
 
-        return ArchivedWal(Write(key, encode, mtime_ns=seen.mtime_ns, mode=seen.mode), *encoding.words(seen))
+        if encoding.changes:
+            write = Write(key, encode, mtime_ns=seen.mtime_ns, mode=seen.mode)
+        else:
+            write = Write(key, candidate.path, check=check)
+        return ArchivedWal(write, *encoding.words(seen))
 
     # Hooks
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.catalog.wal_archive import archive_key
 from barman.errors import BarmanError, CommandError, StorageError
 from barman.host import files, runner
-from barman.host.session import open_session
+from barman.host.session import open_remote
 from barman.postgres.conninfo import mask_secrets, streaming_conninfo
 from barman.postgres.lsn import format_lsn
 from barman.postgres.tools import find_tool, pg_receivewal_argv
@@ -233,7 +233,7 @@ class _Repair:
         directory = self._data_directory()
         if directory is None:
             raise CommandError("the data directory of the source is not known")
-        with open_session(settings.ssh_command or "", env=self._server.environment()) as session:
+        with open_remote(settings.ssh_command or "", env=self._server.environment()) as session:
             for name in names:
                 content = session.read_file(os.path.join(directory, "pg_wal", name))
                 if content is None:

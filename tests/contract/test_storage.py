@@ -107,6 +107,21 @@ def test_a_failure_leaves_what_precedes_it_and_nothing_else(storage):
     assert kept == ["1"][: len(kept)]
 
 
+def test_what_a_check_refuses_does_not_get_its_key(storage, tmp_path):
+    (tmp_path / "file").write_bytes(b"changed")
+    checked = []
+
+    def refuse():
+        checked.append([entry.key for entry in storage.list()])
+        raise RuntimeError("not this one")
+
+    writes = [Write("1", b"whole"), Write("2", tmp_path / "file", check=refuse), Write("3", b"whole")]
+    with pytest.raises(RuntimeError, match="not this one"):
+        storage.write_batch(writes)
+    assert checked == [["1"]]
+    assert [entry.key for entry in storage.list()] == ["1"]
+
+
 def test_a_failed_write_keeps_the_object_that_was_there(storage):
     storage.write_batch([Write("key", b"old")])
 

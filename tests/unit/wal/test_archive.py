@@ -69,6 +69,17 @@ def test_a_batch_is_begun_before_the_one_before_it_is_finished(server, steps):
     assert [entry.name for entry in server.xlogdb.entries()] == NAMES
 
 
+@pytest.mark.parametrize(("limit", "third"), [(68, (3, 5)), (64, (3, 4)), (20_000, (3, 7)), (-1, (3, 7))])
+def test_two_batches_do_not_use_up_the_descriptors_of_a_process(limit, third, server, steps, monkeypatch):
+    monkeypatch.setattr(module, "_FILES_PER_WORKER", 1)
+    monkeypatch.setattr(module, "_LARGEST_BATCH", 512)
+    monkeypatch.setattr(module, "_BATCH_S", 1000)
+    monkeypatch.setattr(module.resource, "getrlimit", lambda _which: (limit, limit))
+    report = archive_wal(server, LogReporter())
+    assert list(report.archived) == NAMES
+    assert tuple(first for word, first in steps if word == "begin")[2:4] == third
+
+
 def test_nothing_overtakes_a_batch_that_fails(server, steps, monkeypatch):
     fail_to_compress(monkeypatch, NAMES[3], times=1)
     archive_wal(server, LogReporter())

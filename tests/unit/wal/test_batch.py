@@ -71,6 +71,20 @@ def test_a_file_that_changes_while_it_is_compressed_is_not_archived(server, monk
     assert path.exists()
 
 
+def test_a_file_that_is_replaced_after_it_was_looked_at_is_not_archived(server):
+    main = server()
+    path = main.paths.incoming / NAME
+    path.write_bytes(segment(NAME))
+    with ThreadPoolExecutor(1) as pool:
+        intake = Intake(main, pool)
+        begun = intake.begin(main.paths.incoming, [NAME])
+        path.write_bytes(segment(NAME)[:4096])
+        with pytest.raises(Transient, match="was changed while it was being archived"):
+            intake.finish(begun)
+    assert not main.wal_archive.exists(NAME)
+    assert path.exists()
+
+
 def test_a_second_name_of_the_archived_file_is_made_durable_before_it_goes(server, monkeypatch):
     main = server()
     path = main.paths.incoming / NAME
