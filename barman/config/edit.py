@@ -29,7 +29,9 @@ def set_option(text: str, section: str, option: str, value: str) -> str:
     line = f"{option} = {_quote(value)}\n"
     if present:
         target = present[-1]
-        lines[target.first - 1 : target.last] = [_indent_of(lines, target) + line]
+        # Between the lines of a long value.
+        comments = [other for other in lines[target.first : target.last] if other.lstrip().startswith(("#", ";"))]
+        lines[target.first - 1 : target.last] = [_indent_of(lines, target) + line, *comments]
     elif own:
         lines.insert(own[-1].last, _indent_after(lines, items, own[-1]) + line)
     else:

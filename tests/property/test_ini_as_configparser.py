@@ -58,6 +58,7 @@ def test_ours_reads_what_configparser_reads(text):
 )
 @example("[start]\n[next]\nx = y", "start", "a", "1")
 @example("[start]\n  a = b\n", "start", "b", "1")
+@example("[start]\na=a\n#no\n [main]\n", "start", "a", "1")
 def test_an_edit_changes_the_one_option_and_nothing_else(text, section, option, value):
     if by_us(text) is None:
         return
