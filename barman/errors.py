@@ -10,6 +10,7 @@
     ├── PostgresError         carries the SQLSTATE
     │   └── ConnectionFailed  no connection, or it was lost
     ├── CommandError          a program we ran failed; argv already masked
+    │   └── Unreachable       another host does not let us in
     ├── StorageError
     │   ├── NotFound
     │   ├── Transient         worth trying again
@@ -107,6 +108,10 @@ class CommandError(BarmanError):
         self.argv = tuple(argv)
         self.status = status
         self.stderr = stderr
+
+
+class Unreachable(CommandError):
+    """Another host does not answer, or does not let us in."""
 
 
 class StorageError(BarmanError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.backup.abandoned import fail_abandoned
 from barman.catalog.wal_archive import archive_key
 from barman.cron.children import Child, find_backup_to_check, needs_archiving
+from barman.cron.passive import Primaries
 from barman.errors import BarmanError, LockBusy
 from barman.wal.queue import Waiting
 
@@ -43,12 +44,12 @@ def run_tick(servers: Sequence[Server], starter: Starter, reporter: Reporter, no
     servers last, because a primary may take its time to answer. A server whose cron lock is held is left to whoever
     holds it.
     """
-    looked_after = []
+    looked_after, primaries = [], Primaries()
     for server in sorted(servers, key=lambda server: server.config.is_passive):
         with _contained(server, reporter), server.locks.cron():
             # Retention goes on when the primary cannot be reached.
             looked_after.append(server)
-            for child in _find_children(server, reporter, now):
+            for child in _find_children(server, primaries, reporter, now):
                 reporter.info(child.message)
                 pid = starter.spawn((*starter.prefix, *child.words))
                 _log.debug("server %s: %s is process %s", server.name, child.words[0], pid)
@@ -73,17 +74,13 @@ def _contained(server: Server, reporter: Reporter) -> Iterator[None]:
         reporter.error(f"server {server.name}: internal error: {type(error).__name__}: {error}")
 
 
-def _find_children(server: Server, reporter: Reporter, now: datetime) -> Iterator[Child]:
+def _find_children(server: Server, primaries: Primaries, reporter: Reporter, now: datetime) -> Iterator[Child]:
     name = server.name
 
     def is_archived(wal: str) -> bool:
         return (server.paths.wals / archive_key(wal)).exists()
 
-    if server.config.is_passive:
-        from barman.cron.passive import find_sync_children
-
-        yield from find_sync_children(server, reporter, now)
-    else:
+    if not server.config.is_passive:
         waiting = needs_archiving(
             server.settings, _entries(server.paths.incoming), _entries(server.paths.streaming), is_archived
         )
@@ -100,6 +97,9 @@ def _find_children(server: Server, reporter: Reporter, now: datetime) -> Iterato
     if record is not None and server.locks.backup_id(record.backup_id).holder() is None:
         words = ("check-backup", name, record.backup_id)
         yield Child(words, f"Starting check-backup for backup {record.backup_id} of server {name}")
+    # Last, because the primary may be away.
+    if server.config.is_passive:
+        yield from primaries.find_children(server, reporter, now)
 
 
 def _receiver(server: Server, reporter: Reporter) -> Iterator[Child]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from barman.errors import CommandError, ConfigError
+from barman.errors import CommandError, ConfigError, Unreachable
 from barman.host import runner
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _TRUSTING_OTHERS = ("-o", "StrictHostKeyChecking=no")
 _FAST_CIPHER = "aes128-gcm@openssh.com"
 # A host that is frozen, or a network that is cut, ends the connection after five minutes.
 _WATCHFUL = ("-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax=5")
+# A network that drops what is sent to it would keep us for two minutes, and with us cron.
+_CONNECT_LIMIT_S = 20
 _LOGIN_LIMIT_S = 60.0
 _ASKING_LIMIT_S = 10.0
 _POLL_S = 0.02
@@ -81,13 +83,16 @@ def parse_ssh_command(text: str) -> RemoteShell:
 def _unsettled(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Return options for what the user left open, on the command line and in ssh's configuration.
 
-    A new host is trusted (a changed key never is), and the cipher is one this processor is fast with.
+    A new host is trusted (a changed key never is), a host that does not answer is given up, and the cipher is one this
+    processor is fast with.
     """
     chosen, default = _configuration(argv), _configuration((argv[0], "-F", "none", "localhost"))
     if not chosen:
         # An ssh too old to tell.
         return _TRUSTING_OTHERS
     options: tuple[str, ...] = _TRUSTING if chosen.get("stricthostkeychecking") == "ask" else ()
+    if chosen.get("connecttimeout") == "none":
+        options += ("-o", f"ConnectTimeout={_CONNECT_LIMIT_S}")
     ciphers = chosen.get("ciphers", "").split(",")
     if chosen.get("ciphers") == default.get("ciphers") and _FAST_CIPHER in ciphers and _has_aes():
         options += ("-o", f"Ciphers={','.join(sorted(ciphers, key=lambda cipher: cipher != _FAST_CIPHER))}")
@@ -121,7 +126,7 @@ def open_sessions(
 
     Programs started by it share that login: no handshake each. What is not OpenSSH logs in for every program by itself.
     Not more than batch logins are begun within period_s seconds: an sshd turns away those who come in crowds. All of
-    them end with the block, or with us, and with them what they run. CommandError if a login fails.
+    them end with the block, or with us, and with them what they run. Unreachable if a login fails.
     """
     if not shell.is_openssh:
         yield [shell.text()] * count
@@ -168,6 +173,6 @@ def _await_login(shell: RemoteShell, process: subprocess.Popen[bytes], path: str
         time.sleep(_POLL_S)
 
 
-def _not_in(shell: RemoteShell, text: str) -> CommandError:
+def _not_in(shell: RemoteShell, text: str) -> Unreachable:
     # The last line says why; before it come banners and notes about host keys.
-    return CommandError(f"cannot log in to {shell.name}: {text.splitlines()[-1].strip()}", argv=shell.argv)
+    return Unreachable(f"cannot log in to {shell.name}: {text.splitlines()[-1].strip()}", argv=shell.argv)

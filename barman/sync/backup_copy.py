@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from barman.server import Server
     from barman.sync.document import PrimaryState
     from barman.sync.plan import LocalState
+    from barman.sync.primary import Primary
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ def sync_backup(server: Server, backup_id: BackupId, reporter: Reporter, now: da
 def sync_all_backups(server: Server, reporter: Reporter, now: datetime) -> None:
     """Copy every backup that is wanted here and is not here, one after the other, newest first.
 
-    Trouble with one is told, and the next is taken. What the primary has is looked up anew before each, because cron
-    asks it every minute.
+    Trouble with one is told, and the next is taken; one that was damaged on the primary is tried once an hour. What the
+    primary has is looked up anew before each, because cron asks it every minute.
     """
     tried: set[BackupId] = set()
     while True:
@@ -74,8 +75,13 @@ def sync_all_backups(server: Server, reporter: Reporter, now: datetime) -> None:
                 tried.add(purge.backup_id)
                 _contain(server, purge.backup_id, reporter, now)
         # What is based on one that could not be copied cannot be copied either; it says so.
-        following = next((copy for copy in plan.copies if copy.backup_id not in tried), None)
+        following = next((copy for copy in plan.due if copy.backup_id not in tried), None)
         if following is None:
+            for backup_id in plan.resting.keys() - tried:
+                reporter.info(
+                    f"backup {backup_id} of server {server.name} is not tried again before "
+                    f"{plan.resting[backup_id].astimezone():%H:%M}, because of files damaged on the primary"
+                )
             return
         tried.add(following.backup_id)
         _contain(server, following.backup_id, reporter, now)
@@ -114,10 +120,12 @@ def _copy(server: Server, state: PrimaryState, backup_id: BackupId, reason: str 
             transfer = Transfer(server, primary)
             if reason is None:
                 _repair(server, state, record, transfer, reporter)
+                _take_page_report(server, state, primary, backup_id)
                 return
             _log.info("copying backup %s of server %s: %s", backup_id, server.name, reason)
             try:
                 _prepare(server, record)
+                _take_page_report(server, state, primary, backup_id)
                 server.backups.save(_bring(server, state, record, transfer, reporter))
             except OSError as error:
                 failure = StorageError(f"cannot write {error.filename}: {error.strerror}")
@@ -135,6 +143,13 @@ def _prepare(server: Server, record: BackupRecord) -> None:
     server.backups.save(replace(record, status=Status.SYNCING))
     if record.systemid and record.version:
         write_identity(server.paths, record.systemid, major_version(record.version))
+
+
+def _take_page_report(server: Server, state: PrimaryState, primary: Primary, backup_id: BackupId) -> None:
+    """Have here what the primary found when it verified page checksums."""
+    report = primary.page_report(state, backup_id)
+    if report is not None:
+        server.backups.save_page_report(backup_id, report)
 
 
 def _note_failure(server: Server, record: BackupRecord, error: BarmanError) -> None:

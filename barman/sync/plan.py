@@ -6,6 +6,7 @@ Nothing here deletes what the primary deleted: how long a backup stays is for th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.record import BackupId, BackupRecord, KeepTarget, Status
@@ -15,13 +16,17 @@ from barman.retention.policy import Policy, Word, standing_alone, verdicts
 from barman.wal.needs import has_failed_for_wal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from barman.catalog.xlog_lines import WalEntry
     from barman.sync.document import Position, PrimaryState
 
 COPY_FAILED = "copy from the primary failed: "
+# How a copy fails of which even a second attempt brought damaged files.
+DAMAGED_THERE = "damaged or missing on the primary"
+# Comparing all of a backup takes long, and somebody has to mend it there first.
+_REST = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class LocalState:
     """What is here. keeps: of this catalogue. present: backups whose directory is there.
 
     position: the end of the primary's ledger when all of it was last here. system_id: of the cluster, if known.
-    policy, minimum_redundancy: what is kept here.
+    policy, minimum_redundancy: what is kept here. failed_at: when those that are FAILED became so.
     """
 
     records: Mapping[BackupId, BackupRecord]
@@ -39,6 +44,7 @@ class LocalState:
     system_id: str | None = None
     policy: Policy | None = None
     minimum_redundancy: int = 0
+    failed_at: Mapping[BackupId, datetime] = field(default_factory=dict)
 
 
 class CopyBackup(NamedTuple):
@@ -74,7 +80,8 @@ class FetchWal(NamedTuple):
 class SyncPlan:
     """Everything there is to do. skipped: backups of the primary that are not wanted here, with the reason.
 
-    needs_whole_ledger: the WAL cannot be planned from what the primary said; ask it for all its ledger.
+    resting: those of copies that are damaged on the primary, or based on one that is, and until when they are not tried
+    again. needs_whole_ledger: the WAL cannot be planned from what the primary said; ask it for all its ledger.
     """
 
     keeps: tuple[SetKeep, ...] = ()
@@ -82,7 +89,13 @@ class SyncPlan:
     copies: tuple[CopyBackup, ...] = ()
     wal: tuple[FetchWal, ...] = ()
     skipped: Mapping[BackupId, str] = field(default_factory=dict)
+    resting: Mapping[BackupId, datetime] = field(default_factory=dict)
     needs_whole_ledger: bool = False
+
+    @property
+    def due(self) -> tuple[CopyBackup, ...]:
+        """The copies that are to be made now."""
+        return tuple(copy for copy in self.copies if copy.backup_id not in self.resting)
 
 
 def require_same_cluster(primary: PrimaryState, local: LocalState, server: str) -> None:
@@ -123,6 +136,7 @@ def plan_sync(primary: PrimaryState, before: PrimaryState | None, local: LocalSt
         else:
             wanted[backup_id] = reason
     copies = tuple(_in_order(wanted, primary, local))
+    resting = _plan_rest(copies, primary, local, now)
     purges = tuple(_plan_purges(primary, local, skipped))
     gone = {*skipped, *(purge.backup_id for purge in purges)}
     remaining = {backup_id: record for backup_id, record in hoped.items() if backup_id not in gone}
@@ -132,7 +146,8 @@ def plan_sync(primary: PrimaryState, before: PrimaryState | None, local: LocalSt
         copies=copies,
         wal=tuple(_plan_wal(primary.wals, remaining, standing_alone(words, hoped_keeps))),
         skipped=skipped,
-        needs_whole_ledger=_reaches_back(copies, local),
+        resting=resting,
+        needs_whole_ledger=_reaches_back([copy for copy in copies if copy.backup_id not in resting], local),
     )
 
 
@@ -212,6 +227,25 @@ def _in_order(wanted: Mapping[BackupId, str], primary: PrimaryState, local: Loca
             if backup_id not in done:
                 done.add(backup_id)
                 yield CopyBackup(backup_id, wanted.get(backup_id) or f"backup {newest} is based on it")
+
+
+def _plan_rest(
+    copies: Iterable[CopyBackup], primary: PrimaryState, local: LocalState, now: datetime
+) -> dict[BackupId, datetime]:
+    """Return which of the copies are not tried now, and until when; copies: parents first."""
+    resting: dict[BackupId, datetime] = {}
+    for backup_id, _ in copies:
+        here, failed = local.records.get(backup_id), local.failed_at.get(backup_id)
+        parent = primary.backups[backup_id].parent_backup_id
+        if parent in resting:
+            resting[backup_id] = resting[parent]
+        elif here is not None and failed is not None and _is_damaged_there(here) and failed <= now < failed + _REST:
+            resting[backup_id] = failed + _REST
+    return resting
+
+
+def _is_damaged_there(record: BackupRecord) -> bool:
+    return record.status is Status.FAILED and DAMAGED_THERE in (record.error or "")
 
 
 def _plan_purges(primary: PrimaryState, local: LocalState, skipped: Mapping[BackupId, str]) -> Iterator[PurgeBackup]:

@@ -7,14 +7,16 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
+from barman.catalog.page_report import parse_report
 from barman.catalog.record import BackupId
-from barman.errors import CatalogError, CommandError, ConfigError
+from barman.errors import CatalogError, CommandError, ConfigError, Permanent
 from barman.host.session import NOT_FOUND, open_session
 from barman.sync.document import parse_answer, parse_keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from barman.catalog.page_report import PageReport
     from barman.catalog.record import KeepTarget
     from barman.host.session import Session
     from barman.server import Server
@@ -79,6 +81,15 @@ class Primary:
             if target is not None:
                 found[BackupId(match[1])] = target
         return found
+
+    def page_report(self, state: PrimaryState, backup_id: BackupId) -> PageReport | None:
+        """Return what it found in the pages of a backup; None if it did not look, or does not let us read it."""
+        try:
+            content = self.session.read_file(f"{state.root}/meta/{backup_id}-pages.json")
+            return None if content is None else parse_report(content)
+        except (Permanent, ValueError) as error:
+            _log.warning("server %s: page report of backup %s: %s", self._server.name, backup_id, error)
+            return None
 
     def _argv(self, words: list[str]) -> list[str]:
         config = ["-c", str(self._server.config_path)] if self._server.settings.forward_config_path else []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.identity import read_identity
+from barman.catalog.record import Status
 from barman.errors import CatalogError, ConfigError
 from barman.host.files import make_directories, write_durably
 from barman.retention.policy import parse_policy
@@ -14,6 +16,9 @@ from barman.sync.document import Position, parse_answer
 from barman.sync.plan import LocalState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from barman.catalog.record import BackupId, BackupRecord
     from barman.retention.policy import Policy
     from barman.server import Server
     from barman.sync.document import PrimaryState
@@ -89,7 +94,17 @@ def gather_local(server: Server) -> LocalState:
         system_id=identity.systemid if identity else None,
         policy=_policy(server),
         minimum_redundancy=server.settings.minimum_redundancy,
+        failed_at=dict(_failures(server, records.values())),
     )
+
+
+def _failures(server: Server, records: Iterable[BackupRecord]) -> Iterator[tuple[BackupId, datetime]]:
+    """Yield which backups are FAILED, and since when."""
+    for record in records:
+        if record.status is Status.FAILED and not record.damage:
+            with contextlib.suppress(OSError):
+                written = server.paths.record_file(record.backup_id).stat().st_mtime
+                yield record.backup_id, datetime.fromtimestamp(written, timezone.utc)
 
 
 def _policy(server: Server) -> Policy | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from barman.errors import StorageError
 from barman.host.files import make_directories, naming, remove_tree
 from barman.progress import NoBar
+from barman.sync.plan import DAMAGED_THERE
 from barman.sync.transfer import Route
 from barman.sync.tree_plan import FILTERS, SCRATCH, Found, Way, horizon_of, plan_tree, portions_of
 from barman.sync.verify import can_verify, has_manifest, verify
@@ -202,7 +203,7 @@ class TreeCopy:
         if still:
             shown = ", ".join(still[:_SHOWN]) + (f" and {len(still) - _SHOWN} more" if len(still) > _SHOWN else "")
             raise StorageError(
-                f"{len(still)} files of backup {self._record.backup_id} are damaged or missing on the primary: {shown}",
+                f"{len(still)} files of backup {self._record.backup_id} are {DAMAGED_THERE}: {shown}",
                 hint="Verify the backup on the primary with 'barman verify-backup'.",
             )
         return tuple(damaged)

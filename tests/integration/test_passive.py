@@ -8,10 +8,12 @@ import shutil
 
 import pytest
 
+from barman.catalog.page_report import DamagedPage, make_report, render_report
 from tests.support.archiving import archiving_server, catalogue, listed
 from tests.support.catalogs import HISTORY, HandMade, backup_id, segment
 from tests.support.passive import archive, login_to, passive_server, tree
 from tests.support.sshd import is_ssh_possible
+from tests.support.users import give
 from tests.support.wal import HISTORY as HISTORY_TEXT
 from tests.support.wal import page_header
 
@@ -68,6 +70,27 @@ def test_one_tick_brings_over_everything(primary, node):
     assert catalogue(node) == catalogue(primary)
     assert node.home.cron().text == ""
     assert "is a passive" not in node.home.log_text()
+
+
+def test_a_primary_without_backups_keeps_nothing_busy(primary, made, node):
+    for number in (1, 2):
+        made.paths.record_file(backup_id(number)).unlink()
+        shutil.rmtree(primary.base / backup_id(number))
+    assert node.home.cron().text == ""
+    made.add_backup(1, 1, 2)
+    node.home.cron()
+    assert catalogue(node) == catalogue(primary)
+    assert node.home.cron().text == ""
+
+
+def test_what_was_found_in_the_pages_comes_along(primary, node):
+    name = f"{backup_id(1)}-pages.json"
+    report = primary.directory / "meta" / name
+    report.write_bytes(render_report(make_report(5, [DamagedPage("pgdata", "base/1/1259", 3)])))
+    give(report)
+    node.home.cron()
+    assert (node.directory / "meta" / name).read_bytes() == report.read_bytes()
+    assert "base/1/1259: block 3" in node.run("show-backup", backup_id(1)).stdout
 
 
 def test_the_record_is_the_primary_s(primary, node):

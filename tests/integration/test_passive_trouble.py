@@ -13,6 +13,7 @@ import pytest
 from tests.support.archiving import archiving_server, catalogue, listed, stored
 from tests.support.catalogs import HandMade, backup_id, segment
 from tests.support.passive import archive, login_to, passive_server, tree
+from tests.support.processes import wait_until
 from tests.support.sshd import is_ssh_possible
 from tests.support.users import give
 from tests.support.wal import page_header
@@ -70,6 +71,11 @@ def _change(path):
     content = path.read_bytes()
     path.write_bytes(bytes(255 - byte for byte in content))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _make_older(path, age):
+    status = path.stat()
+    os.utime(path, (status.st_atime, status.st_mtime - age.total_seconds()))
 
 
 # Damage
@@ -149,7 +155,11 @@ def test_a_file_that_is_damaged_on_the_primary_fails_the_copy_until_it_is_good(m
     assert f"1 files of backup {_BACKUP} are damaged or missing on the primary: data/base/1/1259" in result.stderr
     assert _statuses(node) == {_BACKUP: "FAILED"}
     assert f"backup {_BACKUP}: copy from the primary failed" in node.run("check", check=False).stdout
+    # To compare all of it once more every minute would not mend it.
+    assert "Starting copy" not in node.home.cron().stdout
+    assert f"backup {_BACKUP} of server main is not tried again before" in node.run("sync-backup", "all").stdout
     _change(bad)
+    _make_older(node.directory / "meta" / f"{_BACKUP}-backup.info", timedelta(hours=1))
     node.home.cron()
     assert _statuses(node) == {_BACKUP: "DONE"}
     _change(node.base / _BACKUP / "data" / "base" / "1" / "1259")
@@ -172,6 +182,22 @@ def test_a_primary_that_cannot_be_reached_is_told_and_tried_again(made, primary,
     assert segment(6) in listed(node)
 
 
+def test_a_primary_that_cannot_be_reached_is_tried_once_for_all_its_servers(node):
+    tried = node.home.directory / "tried"
+    ssh = node.home.directory / "ssh"
+    ssh.write_text(f"""#!/bin/sh
+[ "$1" = -G ] || [ "$2" = -G ] || [ "$4" = -G ] || echo . >>{tried}
+exit 255
+""")
+    give(ssh, 0o755)
+    for name in ("main", "other", "third"):
+        node.home.server(name, primary_ssh_command=f"{ssh} backup1", description="a copy")
+    said = _cron(node)
+    for name in ("main", "other", "third"):
+        assert f"server {name}: cannot log in to backup1" in said
+    assert tried.read_text() == ".\n"
+
+
 def test_retention_goes_on_while_the_primary_is_away(made, sshd, node):
     made.add_backup(2, 3, 4)
     node.home.cron()
@@ -179,6 +205,15 @@ def test_retention_goes_on_while_the_primary_is_away(made, sshd, node):
     node.set(retention_policy="REDUNDANCY 1")
     _cron(node)
     assert _statuses(node) == {backup_id(2): "DONE"}
+
+
+def test_a_copied_backup_whose_wal_has_come_becomes_done_while_the_primary_is_away(sshd, node):
+    node.home.cron()
+    record = node.directory / "meta" / f"{_BACKUP}-backup.info"
+    record.write_text(record.read_text().replace("status=DONE", "status=WAITING_FOR_WALS"))
+    sshd.close()
+    _cron(node)
+    wait_until(lambda: _statuses(node) == {_BACKUP: "DONE"}, "the backup is DONE")
 
 
 def test_a_primary_without_barman_is_told(node, sshd):

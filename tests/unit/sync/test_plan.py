@@ -13,6 +13,7 @@ from barman.retention.policy import parse_policy
 from barman.sync.document import Position, PrimaryState
 from barman.sync.plan import (
     COPY_FAILED,
+    DAMAGED_THERE,
     CopyBackup,
     LocalState,
     is_seamless,
@@ -65,6 +66,30 @@ def test_nothing_is_to_be_done_when_all_is_here():
     backup = _backup(1)
     plan = _plan(_primary(backup), _local(backup))
     assert (plan.copies, plan.purges, plan.wal, plan.keeps) == ((), (), (), ())
+
+
+def test_a_backup_that_is_damaged_on_the_primary_rests_an_hour_with_what_is_based_on_it():
+    there = (_backup(1), _backup(2, parent_backup_id=backup_id(1)), _backup(3))
+    error = f"{COPY_FAILED}2 files of backup {backup_id(1)} are {DAMAGED_THERE}: x, y"
+    failed = _backup(1, status=Status.FAILED, error=error)
+
+    def plan(age):
+        return _plan(_primary(*there), _local(failed, _backup(3), failed_at={backup_id(1): NOW - age}))
+
+    waiting = plan(timedelta(minutes=59))
+    assert _copied(waiting) == [1, 2]
+    assert waiting.due == ()
+    assert set(waiting.resting.values()) == {NOW + timedelta(minutes=1)}
+    assert not waiting.needs_whole_ledger
+    for age in (timedelta(hours=1), timedelta(minutes=-5)):
+        assert plan(age).due == plan(age).copies
+        assert plan(age).needs_whole_ledger
+
+
+def test_a_copy_that_failed_for_another_reason_is_tried_at_once():
+    failed = _backup(1, status=Status.FAILED, error=f"{COPY_FAILED}no space left on device")
+    plan = _plan(_primary(_backup(1)), _local(failed, failed_at={backup_id(1): NOW}))
+    assert plan.due == plan.copies != ()
 
 
 def test_backups_are_copied_newest_first():

@@ -1,0 +1,29 @@
+"""What is added to the ssh command of the configuration, and what is left to the user."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from barman.host.ssh import parse_ssh_command
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
+
+
+def test_a_host_that_does_not_answer_is_given_up_before_long():
+    assert "ConnectTimeout=20" in parse_ssh_command("ssh -F none barman@backup1").words()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("ssh -F none -o ConnectTimeout=90 backup1", id="on the command line"),
+        pytest.param("ssh -F {file} backup1", id="in the configuration of ssh"),
+    ],
+)
+def test_who_has_chosen_how_long_to_wait_is_obeyed(tmp_path, command):
+    file = tmp_path / "config"
+    file.write_text("ConnectTimeout 90\n")
+    words = parse_ssh_command(command.format(file=file)).words()
+    assert "ConnectTimeout=20" not in words
