@@ -1,52 +1,46 @@
 """One login on another host, for all the programs and files of one operation.
 
-It is OpenSSH's own connection, shared: what the user set up (jump hosts, certificates, agents, hardware keys) counts,
-and rsync goes over the same login. An ssh command that is not OpenSSH's logs in for every program.
+Where rsync is needed it is OpenSSH's own connection, shared: what the user set up (jump hosts, certificates, agents,
+hardware keys) counts, and rsync goes over the same login. An ssh command that is not OpenSSH's logs in for every
+program. For commands alone it is paramiko's, wherever that comes to the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import pwd
 import shlex
+import shutil
+import warnings
 from typing import TYPE_CHECKING
 
-from barman.errors import CommandError, Permanent
+from barman.errors import CommandError
 from barman.host import runner
-from barman.host.ssh import open_sessions, parse_ssh_command
+from barman.host.plain_ssh import find_obstacle, plan_login
+from barman.host.remote import QUICK_S, Remote, last_line
+from barman.host.ssh import ask_configuration, open_sessions, parse_ssh_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
+    from barman.host.ssh import RemoteShell
+
 # What a shell and ssh say of a program that is not there, and of a connection that is not.
 NOT_FOUND = 127
 CONNECTION_FAILED = 255
 
-_QUICK_S = 60.0
-_PASSED_BY = 66
-
-_READ = f'[ -f "$1" ] || exit {_PASSED_BY}; exec cat "$1"'
-# The file's own directory, so that the rename is one; its name ends like all temporary ones of barman.
-_WRITE = """
-set -e
-temporary=$(dirname "$1")/.$(basename "$1").$$.tmp
-trap 'rm -f "$temporary"' EXIT
-umask 077
-cat >"$temporary"
-chmod "$2" "$temporary"
-sync "$temporary" 2>/dev/null || sync || :
-mv -f "$temporary" "$1"
-trap - EXIT
-"""
+_log = logging.getLogger(__name__)
 
 
-class Session:
-    """A host one is logged in to. name: for messages. lanes: command lines for rsync's --rsh, one for each login."""
+class Session(Remote):
+    """A host OpenSSH is logged in to. lanes: command lines for rsync's --rsh, one for each login."""
 
     def __init__(self, name: str, lanes: Sequence[str], env: Mapping[str, str]) -> None:
         """env: for the ssh program here; the other side has its own."""
-        self.name = name
+        super().__init__(name)
         self.lanes = tuple(lanes)
         self._env = dict(env)
 
@@ -56,16 +50,14 @@ class Session:
         *,
         input: bytes = b"",  # noqa: A002  as runner.run calls it
         stdin: BinaryIO | None = None,
-        timeout_s: float | None = _QUICK_S,
+        timeout_s: float | None = QUICK_S,
         check: bool = True,
         lane: str | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> runner.Completed:
-        """Run a program there, its words as they are, to its end.
+        """See Remote.run. stdin: a file, instead of input. lane: the login to use; None: the first.
 
-        input, stdin: bytes, or a file, for its standard input. lane: the login to use; None: the first. on_tick: as of
-        runner.run. CommandError when the connection fails or it takes too long; and, if check, when it ends with
-        anything but 0.
+        on_tick: as of runner.run.
         """
         done = runner.run(
             [*shlex.split(lane or self.lanes[0]), shlex.join(argv)],
@@ -79,39 +71,11 @@ class Session:
         )
         if done.status == CONNECTION_FAILED:
             raise CommandError(
-                f"the connection to {self.name} failed: {_last_line(done)}", argv=argv, status=done.status
+                f"the connection to {self.name} failed: {last_line(done)}", argv=argv, status=done.status
             )
-        if check and done.status != 0:
-            message = f"{self.name}: '{argv[0]}' failed: {_last_line(done)}"
-            raise CommandError(message, argv=argv, status=done.status, stderr=done.stderr)
+        if check:
+            self.require_success(done, argv)
         return done
-
-    def script(
-        self,
-        text: str,
-        *arguments: str | os.PathLike[str],
-        input: bytes = b"",  # noqa: A002
-        timeout_s: float | None = _QUICK_S,
-        check: bool = True,
-    ) -> runner.Completed:
-        """Run text as a POSIX shell does, whatever the user's own shell is; arguments are its $1, $2 and so on."""
-        words = [os.fspath(argument) for argument in arguments]
-        return self.run(["sh", "-c", text, "barman", *words], input=input, timeout_s=timeout_s, check=check)
-
-    def read_file(self, path: str | os.PathLike[str]) -> bytes | None:
-        """Return the content of a small file; None if there is none."""
-        done = self.script(_READ, path, check=False)
-        if done.status == _PASSED_BY:
-            return None
-        if done.status != 0:
-            raise Permanent(f"cannot read {os.fspath(path)} on {self.name}: {_last_line(done)}")
-        return os.fsencode(done.stdout)
-
-    def write_file(self, path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600) -> None:
-        """Make data the content of a small file, atomically; Permanent if that is not possible."""
-        done = self.script(_WRITE, path, f"{mode:o}", input=data, check=False)
-        if done.status != 0:
-            raise Permanent(f"cannot write {os.fspath(path)} on {self.name}: {_last_line(done)}")
 
 
 @contextlib.contextmanager
@@ -129,6 +93,43 @@ def open_session(
         yield Session(shell.name, lanes, env)
 
 
-def _last_line(done: runner.Completed) -> str:
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else f"exit status {done.status}"
+@contextlib.contextmanager
+def open_remote(ssh_command: str, *, env: Mapping[str, str]) -> Iterator[Remote]:
+    """Log in for commands and small files alone, and yield the host; the login ends with the block.
+
+    By paramiko, if the login is a plain one on a host that is known; otherwise, or if paramiko is not let in, by
+    OpenSSH, as open_session does. It pays from several commands on. Errors: as of open_session.
+    """
+    shell = parse_ssh_command(ssh_command)
+    obstacle = _find_obstacle(shell, env)
+    remote: Remote
+    with contextlib.ExitStack() as stack:
+        if obstacle is None:
+            with warnings.catch_warnings():
+                # Of old ciphers, when it is loaded; nobody who runs this can do anything about it.
+                warnings.simplefilter("ignore")
+                from barman.host import ssh_client
+            login = plan_login(ask_configuration(shell.argv), pwd.getpwuid(os.getuid()).pw_dir)
+            try:
+                remote = stack.enter_context(ssh_client.log_in(login, shell.name, env))
+            except ssh_client.Unfit as error:
+                obstacle = str(error)
+        if obstacle is not None:
+            _log.debug("%s: logging in by OpenSSH: %s", shell.name, obstacle)
+            remote = stack.enter_context(open_session(ssh_command, env=env))
+        yield remote
+
+
+def _find_obstacle(shell: RemoteShell, env: Mapping[str, str]) -> str | None:
+    """Return why only OpenSSH, or what the user put before it, can log in; None if there is no reason."""
+    program = shutil.which(shell.argv[0], path=env.get("PATH", os.defpath))
+    if not shell.is_openssh or program is None:
+        return f"{shell.argv[0]} is not OpenSSH's client"
+    try:
+        with open(program, "rb") as file:
+            if file.read(2) == b"#!":
+                return f"{program} is a script"
+    except OSError as error:
+        return f"{program}: {error.strerror}"
+    nothing = (shell.argv[0], "-F", "none", "localhost")
+    return find_obstacle(shell.argv, ask_configuration(shell.argv), ask_configuration(nothing))

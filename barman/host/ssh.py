@@ -86,7 +86,7 @@ def _unsettled(argv: tuple[str, ...]) -> tuple[str, ...]:
     A new host is trusted (a changed key never is), a host that does not answer is given up, and the cipher is one this
     processor is fast with.
     """
-    chosen, default = _configuration(argv), _configuration((argv[0], "-F", "none", "localhost"))
+    chosen, default = ask_configuration(argv), ask_configuration((argv[0], "-F", "none", "localhost"))
     if not chosen:
         # An ssh too old to tell.
         return _TRUSTING_OTHERS
@@ -99,12 +99,19 @@ def _unsettled(argv: tuple[str, ...]) -> tuple[str, ...]:
     return options
 
 
-def _configuration(argv: tuple[str, ...]) -> Mapping[str, str]:
-    """Return what ssh would go by, each option's name in lower case; {} if it does not tell. Source: ssh(1), -G."""
+@functools.cache
+def ask_configuration(argv: tuple[str, ...]) -> Mapping[str, str]:
+    """Return what ssh would go by, each option's name in lower case; {} if it does not tell. Source: ssh(1), -G.
+
+    What is said of an option more than once is joined by newlines.
+    """
+    found: dict[str, str] = {}
     with contextlib.suppress(CommandError):
-        told = runner.run([*argv, "-G"], timeout_s=_ASKING_LIMIT_S)
-        return dict(line.split(" ", 1) for line in told.stdout.splitlines() if " " in line)
-    return {}
+        for line in runner.run([*argv, "-G"], timeout_s=_ASKING_LIMIT_S).stdout.splitlines():
+            name, space, value = line.partition(" ")
+            if space:
+                found[name] = f"{found[name]}\n{value}" if name in found else value
+    return found
 
 
 @functools.cache

@@ -34,7 +34,7 @@ _OFFLINE = {
     "terminate-process": ("terminate-process", "main", "backup"),
 }
 # libraries that cost tens of milliseconds and belong to what such commands do not do
-_HEAVY = ("psycopg", "rich", "croniter")
+_HEAVY = ("psycopg", "paramiko", "rich", "croniter")
 
 
 @pytest.mark.parametrize("name", _HELP)
