@@ -60,16 +60,16 @@ def extract(tarball: Path, route: Route, flow: Flow, *, decryption: Decryption |
     Encrypted when it cannot be decrypted.
     """
     try:
-        with _open(tarball, decryption) as file:
+        with open_tarball(tarball, decryption) as file:
             algorithm = identify(file.peek(LONGEST_MAGIC))
             plain = cast("BinaryIO", file)
-            reader = _Tailed(open_reader(plain, algorithm) if algorithm else plain)
+            reader = Tailed(open_reader(plain, algorithm) if algorithm else plain)
             with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|", bufsize=_BLOCK) as archive:
                 while (member := archive.next()) is not None:
                     _write(archive, member, route, flow)
                     # It keeps all it has seen otherwise.
                     archive.members.clear()  # type: ignore[attr-defined]
-            _require_end(reader)
+            reader.require_end()
     except Encrypted:
         raise
     except (tarfile.TarError, Permanent, EOFError) as error:
@@ -77,8 +77,11 @@ def extract(tarball: Path, route: Route, flow: Flow, *, decryption: Decryption |
 
 
 @contextlib.contextmanager
-def _open(tarball: Path, decryption: Decryption | None) -> Iterator[io.BufferedReader]:
-    """Give a reader of the tarball, decrypted as it is read; Encrypted, perhaps only at the end, if it cannot be."""
+def open_tarball(tarball: Path, decryption: Decryption | None) -> Iterator[io.BufferedReader]:
+    """Give a reader of the tarball, as compressed as it is, but decrypted as it is read; peek gives its first bytes.
+
+    Encrypted, perhaps only at the end, if it cannot be decrypted; Permanent if the encrypted data are damaged.
+    """
     with tarball.open("rb") as file:
         if not is_openpgp(file.peek(LONGEST_MAGIC)):
             yield file
@@ -88,14 +91,6 @@ def _open(tarball: Path, decryption: Decryption | None) -> Iterator[io.BufferedR
         # Not through file, which has read ahead.
         with tarball.open("rb", buffering=0) as stored, decryption.reading(cast("BinaryIO", stored)) as reader:
             yield io.BufferedReader(cast("io.RawIOBase", reader), _BLOCK)
-
-
-def require_end_of_tar(file: BinaryIO, tarball: Path) -> None:
-    """Raise CatalogError unless an uncompressed tarball ends as one does; the file's position stays."""
-    file.seek(-min(_END_SIZE, os.fstat(file.fileno()).st_size), os.SEEK_END)
-    if file.read() != bytes(_END_SIZE):
-        raise CatalogError(f"{tarball} is damaged: it ends early")
-    file.seek(0)
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, route: Route, flow: Flow) -> None:
@@ -120,26 +115,26 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, route: Route, flow
         os.utime(writer.fileno(), (member.mtime, member.mtime))
 
 
-class _Tailed:
-    """Reads from another file, and knows the last bytes that came."""
+class Tailed:
+    """Reads an uncompressed tarball from another file, and knows the last bytes that came."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.tail = b""
+        self._tail = b""
 
     def read(self, size: int) -> bytes:
+        """Return up to size bytes."""
         data = self._file.read(size)
         if data:
-            self.tail = (self.tail + data[-_END_SIZE:])[-_END_SIZE:]
+            self._tail = (self._tail + data[-_END_SIZE:])[-_END_SIZE:]
         return data
 
+    def require_end(self) -> None:
+        """Read what follows the last member, so that a codec's check sum there is looked at; Permanent if it is no end.
 
-def _require_end(reader: _Tailed) -> None:
-    """Read what follows the last member, so that a codec's check sum at the end is looked at, and that it is the end.
-
-    The library takes a file that was cut between two members for a whole one.
-    """
-    while reader.read(_BLOCK):
-        pass
-    if reader.tail != bytes(_END_SIZE):
-        raise tarfile.TarError("it ends early")
+        Readers of tarballs take a file that was cut between two members for a whole one.
+        """
+        while self.read(_BLOCK):
+            pass
+        if self._tail != bytes(_END_SIZE):
+            raise Permanent("it ends early")

@@ -6,14 +6,13 @@ import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from barman.errors import CatalogError, CommandError, Permanent
+from barman.errors import CatalogError, CommandError, Encrypted, Permanent
 from barman.host.transfer import copy_stream
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, LEFT_OUT
-from barman.restore.extract import require_end_of_tar
+from barman.restore.extract import Tailed, open_tarball
 from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
-from barman.storage.compress.decoded import open_decrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +42,7 @@ class TarPusher:
         *,
         decryption: Decryption | None = None,
     ) -> None:
-        """facts: with GNU tar. decryption: for encrypted tarballs, which pass through a temporary file here."""
+        """facts: with GNU tar. decryption: for encrypted tarballs, which are sent decrypted."""
         self._decryption = decryption
         self._session = session
         self._facts = facts
@@ -69,49 +68,46 @@ class TarPusher:
             raise
 
     def _unpack(self, tarball: Path, directory: Path, options: Sequence[str], lane: str) -> None:
-        with open_decrypted(tarball.open("rb"), self._decryption) as file:
-            algorithm = identify(file.read(LONGEST_MAGIC))
-            file.seek(0)
-            program = _PROGRAMS.get(algorithm or "")
-            if algorithm is None:
-                require_end_of_tar(file, tarball)
-            is_decoded_there = program in self._facts.programs
-            reader = file if algorithm is None or is_decoded_there else open_reader(file, algorithm)
-            decoding = [f"--use-compress-program={program}"] if program and is_decoded_there else []
-            argv = [
-                "env",
-                "LC_ALL=C",
-                "tar",
-                "-x",
-                "-p",
-                "--no-same-owner",
-                "-f",
-                "-",
-                *decoding,
-                *options,
-                "-C",
-                os.fspath(directory),
-            ]
-            with self._fed(reader, tarball) as stdin:
-                done = self._session.run(
-                    argv, stdin=stdin, timeout_s=None, check=False, lane=lane, on_tick=self._workers.check
-                )
+        try:
+            with open_tarball(tarball, self._decryption) as file:
+                algorithm = identify(file.peek(LONGEST_MAGIC))
+                program = _PROGRAMS.get(algorithm or "")
+                plain = cast("BinaryIO", file)
+                if program and program in self._facts.programs:
+                    self._untar(plain, tarball, directory, [f"--use-compress-program={program}", *options], lane)
+                else:
+                    reader = Tailed(open_reader(plain, algorithm) if algorithm else plain)
+                    self._untar(reader, tarball, directory, options, lane)
+        except Encrypted:
+            raise
+        except (Permanent, EOFError) as error:
+            raise CatalogError(f"{tarball} is damaged: {error}") from error
+
+    def _untar(
+        self, reader: BinaryIO | Tailed, tarball: Path, directory: Path, options: Sequence[str], lane: str
+    ) -> None:
+        words = ["env", "LC_ALL=C", "tar", "-x", "-p", "--no-same-owner", "-f", "-"]
+        argv = [*words, *options, "-C", os.fspath(directory)]
+        with self._fed(reader, tarball) as stdin:
+            done = self._session.run(
+                argv, stdin=stdin, timeout_s=None, check=False, lane=lane, on_tick=self._workers.check
+            )
         if done.status != 0:
             raise _failed(tarball, self._session.name, done.stderr)
 
     @contextlib.contextmanager
-    def _fed(self, reader: BinaryIO, tarball: Path) -> Iterator[BinaryIO]:
-        """Yield a pipe into which reader's content goes, at the pace of the flow."""
+    def _fed(self, reader: BinaryIO | Tailed, tarball: Path) -> Iterator[BinaryIO]:
+        """Yield a pipe into which reader's content goes, at the pace of the flow; raises what reading it raises."""
         read_end, write_end = os.pipe()
 
         def feed() -> None:
             try:
-                copy_stream(reader, write_end, self._flow, target=os.fspath(tarball))
+                copy_stream(cast("BinaryIO", reader), write_end, self._flow, target=os.fspath(tarball))
+                if isinstance(reader, Tailed):
+                    reader.require_end()
             except BrokenPipeError:
                 # It ended, and its exit status says why.
                 pass
-            except (Permanent, EOFError) as error:
-                raise CatalogError(f"{tarball} is damaged: {error}") from error
             finally:
                 os.close(write_end)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # No network: a key that is not there is an error, and not asked for elsewhere.
-_GPG = ["gpg", "--batch", "--no-tty", "--quiet", "--status-fd", "2", "--no-auto-key-locate"]
+_GPG = ["gpg", "--batch", "--no-tty", "--status-fd", "2", "--no-auto-key-locate"]
 _STATUS = "[GNUPG:] "
 _PASSPHRASE_LIMIT_S = 60.0
 
@@ -27,7 +27,7 @@ def encrypt_stream(source: BinaryIO, target: BinaryIO, key_id: str) -> None:
     To stop it, let target refuse to be written: it is asked at least every second. CommandError when gpg is not
     installed, or does not know the key.
     """
-    argv = [*_GPG, "--trust-model", "always", "--compress-algo", "none", "--recipient", key_id, "--encrypt"]
+    argv = [*_GPG, "--quiet", "--trust-model", "always", "--compress-algo", "none", "--recipient", key_id, "--encrypt"]
     with _explaining(f"cannot encrypt for {key_id}", "Import the public key into the key ring of barman's user."):
         _run(argv, source, target)
 
@@ -80,6 +80,7 @@ class Decryption:
         hint = "See encryption_passphrase_command, and gpg --list-secret-keys."
         try:
             with _explaining(f"cannot decrypt {name}", hint), _readable(self._ask()) as descriptor:
+                # Not quiet: it would not tell that the passphrase is wrong.
                 words = ["--pinentry-mode", "loopback", "--passphrase-fd", str(descriptor), "--decrypt"]
                 _run([*_GPG, *words], source, target, pass_fds=(descriptor,))
         except CommandError as error:
@@ -132,7 +133,9 @@ def _explaining(what: str, hint: str | None = None) -> Iterator[None]:
                 f"{what}: {error.message}", argv=error.argv, hint="Install GnuPG (apt-get install gnupg)."
             ) from error
         said = [line for line in error.stderr.splitlines() if line and not line.startswith(_STATUS)]
-        reason = said[-1].removeprefix("gpg: ").removeprefix("[stdin]: ") if said else error.message
+        # The last line draws the conclusion; with a wrong passphrase it says that there is no secret key.
+        telling = next((line for line in said if "passphrase" in line), said[-1] if said else error.message)
+        reason = telling.removeprefix("gpg: ").removeprefix("[stdin]: ")
         raise CommandError(
             f"{what}: {reason}", argv=error.argv, status=error.status, stderr=error.stderr, hint=hint
         ) from error

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from tests.support.gnupg import DECRYPTED, ENCRYPTED, KeyRing, needs_gpg
+from tests.support.sshd import is_ssh_possible
 
 pytestmark = [needs_gpg, pytest.mark.pg(">= 15", own_tools=True, each=False)]
 
@@ -65,6 +66,50 @@ def test_a_backup_comes_back_whole_with_its_wal(site, recover, scratch, ring):
     server.set(**DECRYPTED)
     recovered = recover(server, cluster, backup, "back", *words)
     assert recovered.checksums() == cluster.checksums()
+
+
+@pytest.mark.skipif(not is_ssh_possible(), reason="sshd or rsync is not installed")
+def test_a_backup_is_decrypted_on_its_way_to_another_host(site, recover, scratch, sshd, ring):
+    server, cluster = site
+    server.set(encryption_passphrase_command="echo wrong")
+    backup = server.backup()
+    cluster.load(300)
+    server.close_and_archive(cluster)
+
+    def words(name):
+        return ["--remote-ssh-command", sshd.command, "--tablespace", f"cold:{scratch / name / 'cold'}"]
+
+    ring.forget()
+    wrong = server.run("restore", backup, scratch / "wrong" / "data", *words("wrong"), check=False)
+    assert wrong.status == 1
+    assert len([line for line in wrong.stderr.splitlines() if line.startswith("ERROR")]) == 1
+    assert "cannot decrypt" in wrong.stderr
+    assert "Bad passphrase" in wrong.stderr
+
+    server.set(**DECRYPTED)
+    recovered = recover(server, cluster, backup, "there", *words("there"))
+    assert recovered.checksums() == cluster.checksums()
+
+
+@pytest.mark.skipif(not is_ssh_possible(), reason="sshd or rsync is not installed")
+def test_encrypted_data_that_are_damaged_are_refused_by_another_host(site, scratch, sshd):
+    server, cluster = site
+    server.set(**DECRYPTED)
+    backup = server.backup()
+    server.close_and_archive(cluster)
+    tarball = server.directory / "base" / backup / "data" / "base.tar.gz.gpg"
+    content = bytearray(tarball.read_bytes())
+    content[len(content) // 2] ^= 1
+    tarball.write_bytes(content)
+
+    words = ["--remote-ssh-command", sshd.command, "--tablespace", f"cold:{scratch / 'there' / 'cold'}"]
+    refused = server.run("restore", backup, scratch / "there" / "data", *words, check=False)
+
+    assert refused.status == 1
+    (error,) = [line for line in refused.stderr.splitlines() if line.startswith("ERROR")]
+    assert "base.tar.gz.gpg" in error
+    assert "damaged" in error
+    assert not (scratch / "there" / "data" / "global" / "pg_control").exists()
 
 
 @pytest.mark.pg(">= 17", own_tools=True, each=False)
