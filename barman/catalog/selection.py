@@ -29,7 +29,8 @@ def resolve(records: Mapping[BackupId, BackupRecord], text: str, *, server: str)
     else:
         found = _named(records, text, server)
     if found is None:
-        raise UnknownBackup(f"Unknown backup '{text}' for server '{server}'")
+        hint = f"See 'barman list-backups {server}'." if records else f"Server {server} has no backups."
+        raise UnknownBackup(f"Unknown backup '{text}' for server '{server}'", hint=hint)
     return found
 
 

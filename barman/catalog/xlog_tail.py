@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.xlog_lines import WalEntry, is_complete_line, parse_chunk, parse_row
 from barman.errors import CatalogError, UserError
+from barman.postgres.wal_names import is_wal_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +41,8 @@ def read_behind(path: Path, name: str, offset: int | None = None) -> Tail:
     places = [number for number, entry in enumerate(entries) if entry.name == name]
     if places:
         return _tail(content, 0, _each_once(entries[places[-1] + 1 :]))
+    if not is_wal_name(name):
+        raise UserError(f"'{name}' is no name of a WAL file")
     names = [entry.name for entry in entries]
     if not names or name < min(names):
         raise UserError(f"{name} is older than the first WAL file of the archive ({min(names, default='none')})")

@@ -57,7 +57,10 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if find_command(args[0]) is None:
-            ctx.fail(f"no such command: {args[0]}")
+            from difflib import get_close_matches
+
+            like = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            ctx.fail(f"no such command: {args[0]}" + (f" (did you mean '{like[0]}'?)" if like else ""))
         name, command, rest = super().resolve_command(ctx, args)
         if command is None:
             return name, command, rest
@@ -120,6 +123,9 @@ def _barman(
 
     Which servers there are, and how each is backed up, is written in the configuration file: the one given with -c,
     else $BARMAN_CONFIG_FILE, else the first of ~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf.
+
+    SERVER_NAME is a section of that file; where several can be given, 'all' stands for every one. BACKUP_ID is an id
+    such as 20261121T053358, the name a backup was given, or one of latest, oldest, latest-full, last-failed.
     """
     ctx.ensure_object(App).configure(GlobalOptions(config, colour, log_level, quiet, debug, output_format))
     if ctx.invoked_subcommand is None:

@@ -31,7 +31,10 @@ def test_words_and_names_choose_the_backup(server):
         assert server.json("show-backup", word)["main"]["backup_id"] == expected
     result = server.run("show-backup", "nothing", check=False)
     assert (result.status, result.stdout) == (1, "")
-    assert result.stderr.splitlines() == ["ERROR: Unknown backup 'nothing' for server 'main'"]
+    assert result.stderr.splitlines() == [
+        "ERROR: Unknown backup 'nothing' for server 'main'",
+        "HINT: See 'barman list-backups main'.",
+    ]
 
 
 def test_a_damaged_record_is_told_and_the_others_are_listed(server):

@@ -80,3 +80,9 @@ def test_a_last_line_without_its_end_counts_if_nothing_else_is_missing(ledger):
     path, offsets = ledger(_entry(1), _entry(2))
     path.write_bytes(path.read_bytes()[:-1])
     assert read_ledger(path) == ((_entry(1), _entry(2)), segment(2), offsets[1])
+
+
+def test_what_is_no_name_of_a_wal_file_is_refused_as_that(ledger):
+    path, _ = ledger(_entry(1))
+    with pytest.raises(UserError, match="'latest' is no name of a WAL file"):
+        read_behind(path, "latest")

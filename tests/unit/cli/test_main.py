@@ -101,6 +101,11 @@ def test_long_options_may_be_shortened_and_mixed_with_arguments(desk, words):
     assert (result.code, result.out.splitlines()[-1]) == (2, "Unknown server 'main'")
 
 
+def test_a_misspelt_command_is_guessed(run):
+    assert "ERROR: no such command: verify-wall (did you mean 'verify-wal'?)" in run("verify-wall", "main").err
+    assert "did you mean" not in run("quux").err
+
+
 def test_a_global_option_behind_the_command_is_explained(run):
     assert (
         "HINT: -f goes before the command: barman -f … list-backups." in run("list-backups", "main", "-f", "json").err

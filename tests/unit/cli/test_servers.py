@@ -104,7 +104,14 @@ def test_an_unknown_server_does_not_stop_the_others(servers, several):
 
 def test_names_are_case_sensitive(servers, several):
     several(Profile.C)
-    assert "Unknown server 'ABLE'" in servers.run("status", "ABLE").err
+    said = servers.run("status", "ABLE").err
+    assert "Unknown server 'ABLE'" in said
+    assert "HINT: Did you mean 'able'?" in said
+
+
+def test_a_name_like_no_other_leads_to_the_list_of_servers(servers, several):
+    several(Profile.C)
+    assert "HINT: See 'barman list-servers'." in servers.run("status", "warehouse").err
 
 
 def test_all_of_no_servers_is_nothing(desk, several):
