@@ -20,6 +20,8 @@ from barman.host import runner
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+# Options that take a value, in the same word or the next. Source: ssh(1).
+_WITH_VALUE = frozenset("BbcDEeFIiJLlmOopQRSWw")
 # A question on the terminal would never be answered.
 _UNATTENDED = ("-o", "BatchMode=yes")
 # A host that is new was put into the configuration on purpose; what is not OpenSSH may know only the older word.
@@ -50,7 +52,14 @@ class RemoteShell:
 
     @property
     def name(self) -> str:
-        """What messages call the other end: the last word of the command, which is mostly user and host."""
+        """What messages call the other end: its host, with the user if there is one; a script's last word."""
+        words = iter(self.argv[1:] if self.is_openssh else ())
+        for word in words:
+            if not word.startswith("-"):
+                return word
+            valued = next((place for place, letter in enumerate(word) if letter in _WITH_VALUE), None)
+            if valued == len(word) - 1:
+                next(words, None)
         return self.argv[-1]
 
     def words(self, *extra: str) -> list[str]:

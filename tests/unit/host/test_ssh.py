@@ -27,3 +27,17 @@ def test_who_has_chosen_how_long_to_wait_is_obeyed(tmp_path, command):
     file.write_text("ConnectTimeout 90\n")
     words = parse_ssh_command(command.format(file=file)).words()
     assert "ConnectTimeout=20" not in words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ssh barman@backup1",
+        "ssh barman@backup1 -p 2222",
+        "ssh -p 2222 -qi ~/.ssh/key barman@backup1 -o ConnectTimeout=5",
+        "/usr/bin/ssh -p2222 -oUser=x -q barman@backup1 -J gate",
+        "/opt/login -p 2222 barman@backup1",
+    ],
+)
+def test_messages_name_the_host_wherever_it_stands_in_the_command(command):
+    assert parse_ssh_command(command).name == "barman@backup1"
