@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from barman.catalog.selection import latest
-from barman.errors import Permanent, WalError
+from barman.errors import Encrypted, Permanent, WalError
 from barman.postgres.timelines import TimelineHistory, parse_history
 from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, timeline_of
 from barman.postgres.wal_runs import collect_runs, join_runs
@@ -97,13 +97,14 @@ def times_of(archive: WalArchive, names: Sequence[str]) -> dict[str, datetime]:
 
 
 def read_histories(archive: WalArchive, timelines: Iterable[int] | None = None) -> Histories:
-    """Return what the archived timeline history files say; one that makes no sense is left out, and logged.
+    """Return what the archived timeline history files say; those that nobody can read here are left out, and logged.
 
     timelines: those the archive knows (WalArchive.timelines), where somebody has looked already. A file that came into
     the archive just before a crash may not be listed: those after the last are looked for.
     """
     known = sorted({1, *(archive.timelines() if timelines is None else timelines)})
     histories: dict[int, TimelineHistory] = {}
+    encrypted: list[str] = []
     for timeline in itertools.chain(known, itertools.count(known[-1] + 1)):
         try:
             text = archive.history(timeline) if timeline > 1 else None
@@ -111,8 +112,13 @@ def read_histories(archive: WalArchive, timelines: Iterable[int] | None = None) 
                 histories[timeline] = parse_history(text, timeline)
             elif timeline > known[-1]:
                 break
+        except Encrypted as error:
+            encrypted.append(error.message)
         except (WalError, Permanent) as error:
             _log.warning("%s", error)
+    if encrypted:
+        others = f" (and {len(encrypted) - 1} more history files)" if len(encrypted) > 1 else ""
+        _log.warning("%s%s", encrypted[0], others)
     return histories
 
 

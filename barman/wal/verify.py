@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.catalog.identity import read_identity
 from barman.catalog.selection import latest
 from barman.catalog.wal_archive import archive_key
-from barman.errors import CatalogError
+from barman.errors import CatalogError, Encrypted, StorageError
 from barman.host import clock
 from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, WalKind, is_wal_name, next_segment, parse_wal_name
 from barman.wal.continuity import find_costly_gaps, view_wal
@@ -207,9 +207,20 @@ def _gaps(server: Server, view: WalView) -> Iterator[Defect]:
         yield Defect(Kind.GAP, gap.first, reason, gap)
     timelines = sorted(timeline for timeline, runs in view.listed.items() if runs)
     for timeline in timelines[1:]:
-        if timeline not in view.histories:
+        if timeline not in view.histories and not _is_encrypted(server.wal_archive, timeline):
             reason = f"without it timeline {timeline} cannot be reached from any other"
             yield Defect(Kind.HISTORY, f"{timeline:08X}.history", reason)
+
+
+def _is_encrypted(archive: WalArchive, timeline: int) -> bool:
+    """Whether the history file of a timeline is there, for whoever has the passphrase."""
+    try:
+        archive.history(timeline)
+    except Encrypted:
+        return True
+    except StorageError:
+        return False
+    return False
 
 
 # Looking into files

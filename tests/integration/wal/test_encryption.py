@@ -219,3 +219,19 @@ def test_damage_is_told_from_a_missing_passphrase(server, ring):
 
     assert result.status > 125
     assert "damaged" in result.stderr
+
+
+def test_history_files_nobody_can_read_are_told_of_once_and_are_no_defect(server, public_ring):
+    third = f"{HISTORY}2\t0/400000\tno recovery target specified\n"
+    for timeline, text in ((2, HISTORY), (3, third)):
+        put(server.incoming / f"{timeline:08X}.history", text.encode())
+    deliver(server.incoming, ONE, name_of(3, timeline=2), name_of(4, timeline=3))
+    server.run("archive-wal")
+
+    result = server.run("verify-wal")
+
+    assert "no defect" in result.stdout
+    told = [line for line in server.home.log.read_text().splitlines() if "there is no passphrase" in line]
+    assert len(told) == 1
+    assert "00000002.history is encrypted" in told[0]
+    assert "(and 1 more history files)" in told[0]
