@@ -17,6 +17,7 @@ from barman.errors import BarmanError, ConfigError, Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
 
 STOP_RECOVERY = 200
@@ -94,9 +95,21 @@ class Messages:
             log.write(f"{line}\n")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with the command line as the other commands of barman do."""
+
+    command: argparse.ArgumentParser | None = None
+
+    def error(self, message: str) -> NoReturn:
+        # The caller has looked at what stands before the command already.
+        told = self.command or self
+        usage = told.format_usage().replace("usage:", "Usage:", 1)
+        self.exit(2, f"{usage}ERROR: {message}\nHINT: Try '{told.prog} --help'.\n")
+
+
 def build_parser(command: str, description: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Return the parser of `barman [GLOBAL OPTIONS] COMMAND …` and the one to add the command's own arguments to."""
-    parser = argparse.ArgumentParser("barman")
+    parser = _Parser("barman")
     parser.add_argument("-c", "--config")
     parser.add_argument("--color", "--colour", choices=("never", "always", "auto"))
     parser.add_argument("--log-level", choices=("NOTSET", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
@@ -104,7 +117,8 @@ def build_parser(command: str, description: str) -> tuple[argparse.ArgumentParse
     parser.add_argument("-d", "--debug", action="store_true")
     parser.add_argument("-f", "--format", choices=("console", "json"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    return parser, commands.add_parser(command, description=description)
+    parser.command = commands.add_parser(command, description=description)
+    return parser, parser.command
 
 
 def run_program(messages: Messages, work: Callable[[], int]) -> int:

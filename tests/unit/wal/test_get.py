@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import sys
 import tarfile
 
@@ -302,3 +303,16 @@ def test_files_of_a_custom_filter_are_decoded_before_they_are_streamed(archive, 
     content = os.urandom(SIZE)
     archive.put("wals", wal(1), b"xxx" + content)
     assert members(get_wal("--stream", "9", "main", wal(1))[1]) == {wal(1): content}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [(("get-wal", "main"), "required: WAL_NAME"), (("-q", "get-wal", "main", "x", "y"), "unrecognized arguments: y")],
+)
+def test_wrong_arguments_are_told_as_by_other_commands(capsys, words, reason):
+    with pytest.raises(SystemExit) as ended:
+        get.main(words)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: barman get-wal ")
+    assert re.search(f"^ERROR: .*{reason}\nHINT: Try 'barman get-wal --help'.\n$", said, re.MULTILINE)
