@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
 _SIZE_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
@@ -37,6 +38,24 @@ def pretty_interval(interval: timedelta) -> str:
 def pretty_percent(ratio: float) -> str:
     """0.9572 -> `95.72%`."""
     return f"{ratio * 100:.2f}%"
+
+
+def pretty_progress(done: int, total: int | None, unit: str, elapsed_s: float) -> str:
+    """`1.0 GiB of 4.0 GiB (25%), 17.1 MiB/s, 3 minutes left`; total: None if unknown; unit: bytes, or what counts."""
+
+    def amount(count: float) -> str:
+        return pretty_size(count) if unit == "bytes" else f"{count:.0f}"
+
+    text = amount(done)
+    if total:
+        text += f" of {amount(total)} ({min(1.0, done / total):.0%})"
+    if unit == "bytes":
+        text += f", {pretty_size(done / elapsed_s if elapsed_s > 0 else 0)}/s"
+    else:
+        text += f" {unit}"
+    if total and 0 < done < total:
+        text += f", {pretty_interval(timedelta(seconds=elapsed_s * (total - done) / done))} left"
+    return text
 
 
 def ctime(moment: datetime) -> str:

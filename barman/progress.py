@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from barman.human import pretty_progress
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Unit = Literal["bytes", "segments", "files"]
 
 _log = logging.getLogger(__name__)
+
+_TELL_EVERY_S = 60.0
 
 
 class Bar(Protocol):
@@ -34,10 +42,8 @@ class Reporter(Protocol):
     def error(self, message: str) -> None:
         """A failure that does not stop the job, but makes the command exit 1."""
 
-    def bar(
-        self, label: str, *, total: int | None, unit: Literal["bytes", "segments", "files"]
-    ) -> contextlib.AbstractContextManager[Bar]:
-        """A bar for the time of the with block; drawn only on a terminal."""
+    def bar(self, label: str, *, total: int | None, unit: Unit) -> contextlib.AbstractContextManager[Bar]:
+        """A bar for the time of the with block; drawn only on a terminal, else a line a minute in the log."""
 
 
 class NoBar:
@@ -50,8 +56,41 @@ class NoBar:
         """Nothing."""
 
 
+class LogBar:
+    """A bar nobody watches: once a minute a line in the log says how far it is."""
+
+    def __init__(
+        self, label: str, total: int | None, unit: Unit, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """clock: seconds that never go back."""
+        self._label = label
+        self._total = total
+        self._unit = unit
+        self._clock = clock
+        self._done = 0
+        self._lock = threading.Lock()
+        self._began = clock()
+        self._tell_at = self._began + _TELL_EVERY_S
+
+    def advance(self, amount: int) -> None:
+        """amount more units are done; 0 is a chance to tell that there is no progress."""
+        with self._lock:
+            self._done += amount
+            moment = self._clock()
+            if moment < self._tell_at:
+                return
+            self._tell_at = moment + _TELL_EVERY_S
+            told = pretty_progress(self._done, self._total, self._unit, moment - self._began)
+        _log.info("%s: %s", self._label, told)
+
+    def set_total(self, total: int | None) -> None:
+        """The total is now known to be this; None: unknown."""
+        with self._lock:
+            self._total = total
+
+
 class LogReporter:
-    """A reporter for jobs nobody watches: messages go to the log, bars nowhere."""
+    """A reporter for jobs nobody watches: messages go to the log, and so does how far a bar is."""
 
     def info(self, message: str) -> None:
         """Log at INFO."""
@@ -66,6 +105,6 @@ class LogReporter:
         _log.error("%s", message)
 
     @contextlib.contextmanager
-    def bar(self, label: str, *, total: int | None, unit: Literal["bytes", "segments", "files"]) -> Iterator[Bar]:
-        """Nothing is drawn."""
-        yield NoBar()
+    def bar(self, label: str, *, total: int | None, unit: Unit) -> Iterator[Bar]:
+        """Nothing is drawn; the log is told once a minute."""
+        yield LogBar(label, total, unit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
@@ -15,7 +14,6 @@ from barman.backup.copy_plan import Known, Portion, TreePlan, Way, plan_tree, po
 from barman.backup.rsync_runs import RsyncRuns
 from barman.host import clock, rsync, transfer
 from barman.host.files import make_directories, naming, remove_tree
-from barman.human import pretty_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
     # What a worker reaches the source by: the command line of its remote shell, None for this host.
     Lane = str | None
 
-_log = logging.getLogger(__name__)
-
-_LOG_EVERY_S = 60.0
 _PRIVATE = 0o700
 _SCRATCH = ".copying"
 
@@ -87,8 +82,6 @@ class Copier:
         self._reporter = reporter
         self._bar: Bar | None = None
         self._flows: Mapping[str, Flow] = {}
-        self._done = 0
-        self._log_at = clock.monotonic() + _LOG_EVERY_S
 
     def copy(self, trees: Sequence[Tree], *, lanes: int) -> None:
         """Copy trees, without the control file. CommandError naming the file or program that failed; OSError."""
@@ -125,10 +118,8 @@ class Copier:
         remove_tree(self._scratch)
 
     def tick(self) -> None:
-        """Tell the log from time to time how far it is. To be called about once a second."""
-        if self._bar is not None and clock.monotonic() >= self._log_at:
-            _log.info("copied %s from %s so far", pretty_size(self._done), self._host)
-            self._log_at = clock.monotonic() + _LOG_EVERY_S
+        """Let the bar tell how far it is, also when nothing moves. To be called about once a second."""
+        self._advance(0)
 
     @property
     def _links(self) -> bool:
@@ -338,7 +329,6 @@ class Copier:
         return min((limit for limit in limits if limit), default=None)
 
     def _advance(self, size: int) -> None:
-        self._done += size
         if self._bar is not None:
             self._bar.advance(size)
 

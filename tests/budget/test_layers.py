@@ -23,8 +23,8 @@ FLOORS = (
     {"storage"},
     {"postgres"},
     {"host"},
-    {"progress", "logs", "human"},
-    {"errors", "version"},
+    {"progress", "logs"},
+    {"errors", "version", "human"},
 )
 _HEIGHT = {room: -depth for depth, floor in enumerate(FLOORS) for room in floor}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TextIO
 from barman.cli.render.output import Colour, Output
 from barman.errors import StorageError
 from barman.postgres.conninfo import mask_secrets
-from barman.progress import NoBar
+from barman.progress import LogBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,9 +59,9 @@ class ConsoleOutput(Output):
 
     @contextlib.contextmanager
     def bar(self, label: str, *, total: int | None, unit: Literal["bytes", "segments", "files"]) -> Iterator[Bar]:
-        """A bar on standard error when that is a terminal; gone when the block ends."""
+        """A bar on standard error when that is a terminal, gone when the block ends; else the log is told."""
         if self._quiet or self._progress is not None or not self._err.isatty():
-            yield NoBar()
+            yield LogBar(label, total, unit)
             return
         from barman.cli.render.bars import make_progress
 

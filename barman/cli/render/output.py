@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from barman.logs import SHOWN
 from barman.postgres.conninfo import mask_secrets
-from barman.progress import NoBar
+from barman.progress import LogBar
 
 if TYPE_CHECKING:
     from barman.progress import Bar
@@ -62,8 +62,8 @@ class Output(ABC):
     def bar(
         self, label: str, *, total: int | None, unit: Literal["bytes", "segments", "files"]
     ) -> AbstractContextManager[Bar]:
-        """A progress bar where somebody watches; else nothing."""
-        return nullcontext(NoBar())
+        """A progress bar where somebody watches; else a line a minute in the log."""
+        return nullcontext(LogBar(label, total, unit))
 
     def paint(self, text: str, colour: Colour) -> str:
         """text in that colour, where colours are wanted."""

@@ -9,7 +9,7 @@ import pytest
 
 from barman.cli.render.console import ConsoleOutput
 from barman.cli.render.json import JsonOutput
-from barman.progress import NoBar
+from barman.progress import LogBar
 
 
 class Terminal(io.StringIO):
@@ -52,7 +52,7 @@ def test_one_bar_at_a_time_is_drawn(watched):
     _, err = watched()
     output = ConsoleOutput()
     with output.bar("outer", total=1, unit="files"), output.bar("inner", total=1, unit="files") as inner:
-        assert isinstance(inner, NoBar)
+        assert isinstance(inner, LogBar)
     assert "inner" not in err.getvalue()
 
 
