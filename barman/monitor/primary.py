@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from barman.errors import BarmanError
 from barman.host.ssh import parse_ssh_command
 from barman.monitor.check_facts import PrimaryFacts
+from barman.monitor.source import describe_login_failure
 from barman.sync.primary import require_passive
 from barman.sync.watch import look_at_lag
 
@@ -32,5 +33,4 @@ def probe_primary(server: Server, now: datetime, timeout_s: float | None) -> Pri
         return PrimaryFacts(lag, lag_error, ssh_error=error.message)
     if done.status == 0:
         return PrimaryFacts(lag, lag_error)
-    said = done.stderr.strip().splitlines()[-1:] or [f"ssh ended with exit status {done.status}"]
-    return PrimaryFacts(lag, lag_error, ssh_error=said[0].strip())
+    return PrimaryFacts(lag, lag_error, ssh_error=describe_login_failure(shell, done))

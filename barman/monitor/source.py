@@ -11,6 +11,8 @@ from barman.host.ssh import parse_ssh_command
 from barman.monitor.check_facts import SourceFacts
 
 if TYPE_CHECKING:
+    from barman.host.runner import Completed
+    from barman.host.ssh import RemoteShell
     from barman.server import Server
 
 _LABEL = "backup_label"
@@ -30,10 +32,16 @@ def probe_source(server: Server, pgdata: str | None, timeout_s: float | None) ->
     except BarmanError as error:
         return SourceFacts(error=error.message)
     if done.status != 0:
-        said = done.stderr.strip().splitlines()[-1:] or [f"ssh ended with exit status {done.status}"]
-        return SourceFacts(error=said[0].strip())
+        return SourceFacts(error=describe_login_failure(shell, done))
     noise = done.stdout.removesuffix(_FOUND)
     return SourceFacts(noise=noise, has_label=noise != done.stdout)
+
+
+def describe_login_failure(shell: RemoteShell, done: Completed) -> str:
+    """Return where a login led, and the last that was said of its failure."""
+    said = done.stderr.strip().splitlines()[-1:] or [f"ssh ended with exit status {done.status}"]
+    reason = said[0].strip()
+    return reason if shell.name in reason else f"{shell.name}: {reason}"
 
 
 def _look_here(pgdata: str | None) -> SourceFacts:

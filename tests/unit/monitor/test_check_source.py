@@ -75,8 +75,10 @@ _LAST = 'for last; do :; done; eval "$last"'
     [
         pytest.param(_LAST, SourceFacts(has_label=True), id="label"),
         pytest.param(f"echo hello; {_LAST}", SourceFacts(noise="hello\n", has_label=True), id="noisy"),
-        pytest.param("echo a note >&2; echo no route >&2; exit 255", SourceFacts(error="no route"), id="unreachable"),
-        pytest.param("exit 3", SourceFacts(error="ssh ended with exit status 3"), id="silent"),
+        pytest.param(
+            "echo a note >&2; echo no route >&2; exit 255", SourceFacts(error="me@there: no route"), id="unreachable"
+        ),
+        pytest.param("exit 3", SourceFacts(error="me@there: ssh ended with exit status 3"), id="silent"),
     ],
 )
 def test_the_other_host_is_asked_by_its_shell(script, expected, tmp_path):
