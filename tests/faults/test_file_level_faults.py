@@ -18,6 +18,10 @@ from tests.support.users import give
 
 pytestmark = pytest.mark.pg(each=False)
 
+_BACKUP_SESSIONS = (
+    "select pid from pg_stat_activity where query ~ 'backup_start|SELECT 1 AS one' and pid <> pg_backend_pid()"
+)
+
 
 @pytest.fixture
 def server(home, cluster, sshd):
@@ -69,10 +73,7 @@ def _programs(server, *names):
 
 def _assert_nothing_runs(server, cluster):
     wait_until(lambda: not _programs(server, "rsync", "ssh"), "rsync and ssh have ended", timeout_s=15)
-    held = (
-        "select count(*) from pg_stat_activity where query ~ 'backup_start|SELECT 1 AS one' and pid <> pg_backend_pid()"
-    )
-    wait_until(lambda: cluster.value(held) == 0, "the backup's session is closed")
+    wait_until(lambda: not cluster.sql(_BACKUP_SESSIONS), "the backup's session is closed")
 
 
 def _finish(process, *, timeout_s=60):
@@ -158,6 +159,48 @@ def test_killed_nothing_goes_on_copying(server, cluster, slow_backup, first):
     _assert_nothing_runs(server, cluster)
     assert _records(server)[-1].status is Status.STARTED
     _assert_the_next_works(server, first)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("victim", ["rsync", "ssh", "sshd", "session", "PostgreSQL", "barman"])
+def test_whatever_is_killed_whenever_there_is_the_old_state_or_the_new(victim, seed, server, cluster, first, sshd):
+    chance = random.Random(f"{victim} {seed}")
+    process = server.home.start("backup", "main", "--bwlimit", "1000", "--keepalive-interval", "1")
+    _kill_sometime(victim, chance, process, server, cluster, sshd)
+    _finish(process)
+    if not cluster.is_running():
+        cluster.start()
+        server.start_streaming(cluster)
+    last = _records(server)[-1]
+    if process.returncode == 0:
+        assert last.status in (Status.DONE, Status.WAITING_FOR_WALS)
+    elif process.returncode == 1 and last.backup_id != first[0]:
+        assert last.status is Status.FAILED
+        assert last.error
+    _assert_nothing_runs(server, cluster)
+    _assert_the_next_works(server, first)
+
+
+def _kill_sometime(victim, chance, process, server, cluster, sshd):
+    """Kill one of what serves the backup as soon as there is one, from some moment on."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(chance.uniform(0, 5))
+    if victim == "PostgreSQL":
+        cluster.crash()
+        return
+    while process.poll() is None:
+        found = {
+            "barman": lambda: [process.pid],
+            "rsync": lambda: _programs(server, "rsync"),
+            "ssh": lambda: _programs(server, "ssh"),
+            "sshd": sshd.sessions,
+            "session": lambda: [pid for (pid,) in cluster.sql(_BACKUP_SESSIONS)],
+        }[victim]()
+        if found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(sorted(found)), signal.SIGTERM if victim == "session" else signal.SIGKILL)
+            return
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("victim", ["rsync", "connection"])
