@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 # What a plain call of ssh may hold besides the host. Source: ssh(1).
 _WITH_VALUE = frozenset("Filop")
 _FLAGS = frozenset("aqTx")
+_KNOWN_HOSTS = ("userknownhostsfile", "globalknownhostsfile")
 # What the login below takes over.
 _TAKEN_OVER = {
-    "connecttimeout", "globalknownhostsfile", "host", "hostname", "identitiesonly", "identityfile", "port", "sendenv", "setenv", "user",
-    "userknownhostsfile",
+    "connecttimeout", "globalknownhostsfile", "host", "hostname", "identitiesonly", "identityfile", "port", "sendenv",
+    "setenv", "user", "userknownhostsfile",
 }  # fmt: skip
 # What makes no difference to programs run over a login with a key, on a host whose key is known. With Kerberos
 # (GSSAPI) a key that is let in is as good; if none is, OpenSSH has its try.
@@ -34,10 +35,11 @@ _INDIFFERENT = {
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to log in. identities, known_hosts: paths, of files that may not be there. send, variables: environment.
+    """How to log in.
 
-    agent: whether keys of the agent may be used. connect_timeout_s: None if the user chose none. send: names, or patterns
-    of them; variables: name and value.
+    identities, known_hosts: paths, of files that may not be there. agent: whether its keys may be used, too.
+    connect_timeout_s: None if the user chose none. send: names of environment variables, or patterns of them.
+    variables: names and values of others.
     """
 
     host: str
@@ -63,16 +65,16 @@ def find_obstacle(argv: Sequence[str], told: Mapping[str, str], usual: Mapping[s
     for name in sorted(told.keys() | usual.keys()):
         if name not in _TAKEN_OVER | _INDIFFERENT and told.get(name) != usual.get(name):
             return f"the configuration says {name} {told.get(name, 'nothing')}"
-    for name in ("identityfile", "userknownhostsfile", "globalknownhostsfile"):
-        for value in _lines(told, name):
-            if "%" in value or "$" in value or not value.startswith(("/", "~/")):
-                return f"the configuration says {name} {value}"
+    paths = {"identityfile": _lines(told, "identityfile")} | {name: _words(told, name) for name in _KNOWN_HOSTS}
+    for name, values in paths.items():
+        if any("%" in value or "$" in value or not value.startswith(("/", "~/")) for value in values):
+            return f"the configuration says {name} {told[name]}"
     return None
 
 
 def plan_login(told: Mapping[str, str], home: str) -> Login:
     """Return the login for what ssh -G told, if find_obstacle found none. home: the user's, which ~ stands for."""
-    known = [path for name in ("userknownhostsfile", "globalknownhostsfile") for path in _words(told, name)]
+    known = [path for name in _KNOWN_HOSTS for path in _words(told, name)]
     timeout = told.get("connecttimeout", "none")
     return Login(
         host=told["hostname"],

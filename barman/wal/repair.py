@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +32,7 @@ from barman.wal.verify import Defect, Kind, checker_for, known_cluster
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from barman.host.remote import Remote
     from barman.progress import Reporter
     from barman.server import Server
     from barman.wal.gaps import Histories
@@ -62,8 +63,8 @@ def repair_wal(server: Server, defects: Sequence[Defect], reporter: Reporter) ->
     LockBusy while WAL is being archived; StorageError if nothing can be written.
     """
     cluster = known_cluster(server)
-    with server.locks.archive_wal(), ThreadPoolExecutor(2, thread_name_prefix="repair") as pool:
-        work = _Repair(server, cluster, Intake(server, pool), reporter)
+    with server.locks.archive_wal(), ThreadPoolExecutor(2, thread_name_prefix="repair") as pool, ExitStack() as login:
+        work = _Repair(server, cluster, Intake(server, pool), reporter, login)
         work.list_anew(defects)
         wanted = _wanted(defects, read_histories(server.wal_archive), cluster.segment_size)
         wanted |= {defect.name: defect for defect in defects if defect.name in work.damaged}
@@ -99,7 +100,8 @@ def _remaining(
 class _Repair:
     """The repair of one server, portion by portion, while its archive is locked."""
 
-    def __init__(self, server: Server, cluster: Cluster, intake: Intake, reporter: Reporter) -> None:
+    def __init__(self, server: Server, cluster: Cluster, intake: Intake, reporter: Reporter, login: ExitStack) -> None:
+        """login: holds the login on the source, once there is one."""
         self.repaired: set[str] = set()
         self.damaged: set[str] = set()
         self.failures: dict[str, str] = {}
@@ -107,6 +109,8 @@ class _Repair:
         self._cluster = cluster
         self._intake = intake
         self._reporter = reporter
+        self._login = login
+        self._source: Remote | None = None
         self._checker: SegmentChecker = checker_for(server, cluster)
 
     def list_anew(self, defects: Sequence[Defect]) -> None:
@@ -229,17 +233,29 @@ class _Repair:
 
     def _copy(self, scratch: Path, names: Sequence[str]) -> None:
         """Copy the files from the data directory of the source."""
-        settings = self._server.settings
         directory = self._data_directory()
         if directory is None:
             raise CommandError("the data directory of the source is not known")
-        with open_remote(settings.ssh_command or "", env=self._server.environment()) as session:
+        try:
+            source = self._reach_source()
             for name in names:
-                content = session.read_file(os.path.join(directory, "pg_wal", name))
+                content = source.read_file(os.path.join(directory, "pg_wal", name))
                 if content is None:
-                    self._note([name], f"{session.name} has it no more")
+                    self._note([name], f"{source.name} has it no more")
                 else:
                     (scratch / name).write_bytes(content)
+        except CommandError:
+            # The next portion tries with a login of its own.
+            self._source = None
+            self._login.close()
+            raise
+
+    def _reach_source(self) -> Remote:
+        """Return the host of the source; one login serves the whole repair."""
+        if self._source is None:
+            opened = open_remote(self._server.settings.ssh_command or "", env=self._server.environment())
+            self._source = self._login.enter_context(opened)
+        return self._source
 
     def _data_directory(self) -> str | None:
         """Where the data directory is, or was when the last backup was taken."""

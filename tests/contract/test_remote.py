@@ -31,8 +31,7 @@ def way(request):
 @pytest.fixture
 def known(sshd):
     """Make the key of the test's host known, and return the command that gets there."""
-    key = (sshd.directory / "host_key.pub").read_text()
-    (sshd.directory / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {key}")
+    sshd.make_known()
     return sshd.command
 
 
@@ -50,10 +49,6 @@ def _open(way, command, env=os.environ):
         yield remote
 
 
-def _logins(sshd):
-    return (sshd.directory / "sshd.log").read_text().count("Accepted publickey")
-
-
 def test_programs_and_files_go_over_one_login(way, sshd, known, scratch):
     place = f"{scratch}/a place of 'mine'"
     data = bytes(range(256)) * 500
@@ -69,7 +64,7 @@ def test_programs_and_files_go_over_one_login(way, sshd, known, scratch):
 
     assert os.stat(f"{place}/file").st_mode & 0o777 == 0o640
     assert os.listdir(place) == ["file"]
-    assert _logins(sshd) == 1
+    assert sshd.logins() == 1
 
 
 def test_how_a_program_ends_is_told(way, known):
@@ -112,18 +107,23 @@ def test_a_program_that_takes_too_long_is_given_up(way, known):
 @pytest.mark.parametrize("data", [b"", b"x" * 30_000_000], ids=["listening", "sending"])
 def test_a_host_that_freezes_is_given_up(way, sshd, known, data):
     with _open(way, known) as remote:
+        # Now the login is complete, and the process that serves it is the last.
+        remote.run(["true"])
         frozen = sshd.sessions()
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+        _signal(frozen, signal.SIGSTOP)
         began = time.monotonic()
         try:
             with pytest.raises(CommandError, match=r"did not end within 1 seconds$"):
                 remote.run(["cat"], input=data, timeout_s=1)
             assert time.monotonic() - began < 8
         finally:
-            for pid in frozen:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            _signal(frozen, signal.SIGCONT)
+
+
+def _signal(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def test_a_connection_that_breaks_is_a_failure_of_its_own(way, sshd, known):
@@ -314,6 +314,30 @@ def test_a_host_that_accepts_but_says_nothing_is_given_up(sshd, known, monkeypat
             open_remote(command, env=os.environ),
         ):
             pass
+
+
+def test_small_messages_are_not_kept_back(sshd, known):
+    with _open("paramiko", known):
+        links = [link for link in map(_socket_of, os.listdir("/proc/self/fd")) if link is not None]
+        ours = [link for link in links if link.family == socket.AF_INET and _peer(link) == ("127.0.0.1", sshd.port)]
+        delays = [link.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for link in ours]
+        for link in links:
+            link.close()
+    assert delays
+    assert all(delays)
+
+
+def _socket_of(number):
+    with contextlib.suppress(OSError):
+        if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+            return socket.socket(fileno=os.dup(int(number)))
+    return None
+
+
+def _peer(link):
+    with contextlib.suppress(OSError):
+        return link.getpeername()
+    return None
 
 
 class _Records(logging.Handler):

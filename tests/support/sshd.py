@@ -80,6 +80,15 @@ class Sshd:
         """The pids of what serves connections, and of the programs they started."""
         return children_of(self.pid)
 
+    def make_known(self) -> None:
+        """Make its key known to whoever uses command."""
+        key = (self.directory / "host_key.pub").read_text()
+        (self.directory / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}")
+
+    def logins(self) -> int:
+        """How often somebody was let in."""
+        return (self.directory / "sshd.log").read_text().count("Accepted publickey")
+
     def program(self, directory: Path, *, programs: Path) -> Path:
         """Make a directory with a program ssh that gets there whatever host it is told, and return the directory.
 

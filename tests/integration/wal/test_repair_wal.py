@@ -126,15 +126,22 @@ def test_what_the_source_has_no_more_stays_a_defect_and_says_why(archived):
 
 
 @pytest.mark.pg(each=False)
-def test_without_streaming_it_comes_over_ssh(archived, sshd):
+@pytest.mark.parametrize("known", [True, False], ids=["known host", "new host"])
+def test_without_streaming_all_comes_over_one_login(archived, sshd, known):
     server, cluster, names, contents = archived
     server.set(ssh_command=sshd.command, streaming_conninfo=cluster.streaming_conninfo() + " dbname=nothing port=1")
-    _remove(server, names[3])
+    if known:
+        sshd.make_known()
+    # Not one run, so fetched in portions.
+    lost = [names[1], names[3]]
+    for name in lost:
+        _remove(server, name)
 
     status, found = _verify(server, "--repair")
 
-    assert (status, found["repaired"]) == (0, [names[3]])
-    assert _content(server, names[3]) == contents[names[3]]
+    assert (status, found["repaired"]) == (0, lost)
+    assert [_content(server, name) for name in lost] == [contents[name] for name in lost]
+    assert sshd.logins() == 1
 
 
 @pytest.mark.pg(each=False)
