@@ -118,6 +118,13 @@ def test_a_policy_that_cannot_be_understood_is_told_and_deletes_nothing(server):
     assert server.backup_ids() == [FIRST, SECOND, THIRD]
 
 
+def test_keep_does_not_guess_between_keeping_and_releasing(server):
+    server.run("keep", "--target", "full", FIRST)
+    result = server.run("keep", "--release", "--target", "standalone", FIRST, check=False)
+    assert (result.status, result.stderr) == (2, "ERROR: --release and --target exclude each other\n")
+    assert server.run("keep", "--status", FIRST).stdout == "Server main:\n\tKeep: full\n"
+
+
 def test_keep_wants_to_know_what_to_do(server):
     result = server.run("keep", FIRST, check=False)
 

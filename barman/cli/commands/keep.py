@@ -8,7 +8,7 @@ import click
 
 from barman.cli.arguments import BACKUP_ARG, SERVER_ARG
 from barman.cli.context import Profile
-from barman.errors import UserError
+from barman.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from barman.cli.context import App
@@ -43,6 +43,8 @@ def command(app: App, server_name: str, backup_id: str, status: bool, release: b
 
     if not (status or release or target):
         raise UserError("one of --release, --status and --target is required")
+    if release and target:
+        raise UsageError("--release and --target exclude each other")
     server = app.server(server_name, Profile.D)
     record = resolve(server.backups.load(), backup_id, server=server.name)
     if status:
