@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman.client import received
-from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv
+from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv, cannot_connect
 from barman.client.spool import replacing
 from barman.wal.hot_program import STOP_RECOVERY
 
@@ -76,5 +76,5 @@ def _transfer(argv: Sequence[str], target: BinaryIO, *, quiet: bool) -> int:
 def exit_code(status: int, options: argparse.Namespace) -> int:
     """Return our exit code for that of ssh."""
     if status == SSH_FAILED:
-        raise ClientError(f"cannot connect to {options.user}@{options.barman_host} by ssh")
+        raise cannot_connect(options, FAILED)
     return status if status >= 0 else FAILED

@@ -24,6 +24,10 @@ FAILED = 2
 SSH_FAILED = 255
 """What ssh itself exits with when there is no connection."""
 
+# A connection that no longer answers is given up after half a minute: TCP notices after a quarter of an hour, or two
+# hours if there is nothing to send, and PostgreSQL starts no other program meanwhile.
+_ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
+
 # Of the 108 bytes that an address has, ssh needs 38 more for the hash and 17 for a temporary name, and one is zero.
 _LONGEST_SOCKET_PATH = 108 - 38 - 17 - 1
 
@@ -41,14 +45,11 @@ def build_ssh_argv(options: argparse.Namespace) -> list[str]:
     """Return the words up to and including the name of the program on the Barman host."""
     port = ["-p", options.port] if options.port else []
     kept = _keep_connection(options.spool_dir, options.keep_connection) if options.keep_connection else []
-    return ["ssh", *kept, *port, "-q", "-T", f"{options.user}@{options.barman_host}", "barman"]
+    return ["ssh", *_ALIVE, *kept, *port, "-q", "-T", f"{options.user}@{options.barman_host}", "barman"]
 
 
 def _keep_connection(directory: str, seconds: int) -> list[str]:
-    """Return the options that make ssh use the connection of an earlier call, and leave one for the next.
-
-    A connection that no longer answers is given up after half a minute: nobody waits for TCP to notice.
-    """
+    """Return the options that make ssh use the connection of an earlier call, and leave one for the next."""
     path = os.path.join(os.path.abspath(directory), ".ssh-%C")
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
         raise ClientError(
@@ -56,8 +57,15 @@ def _keep_connection(directory: str, seconds: int) -> list[str]:
             hint="Choose another one with --spool-dir.",
         )
     words = ("ControlMaster=auto", f"ControlPath={path}", f"ControlPersist={seconds}")
-    alive = ("ServerAliveInterval=10", "ServerAliveCountMax=3")
-    return [word for option in (*words, *alive) for word in ("-o", option)]
+    return [word for option in words for word in ("-o", option)]
+
+
+def cannot_connect(options: argparse.Namespace, status: int) -> ClientError:
+    """Return the error when ssh has exited with SSH_FAILED. status: the exit code that is to be ours."""
+    port = f"-p {options.port} " if options.port else ""
+    target = f"{options.user}@{options.barman_host}"
+    hint = f"To see why, run 'ssh -o BatchMode=yes {port}{target} barman --version' as this user."
+    return ClientError(f"cannot connect to {target} by ssh", status, hint=hint)
 
 
 def describe_destination(options: argparse.Namespace) -> str:

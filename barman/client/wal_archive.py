@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from barman.client.acknowledged import Acknowledgements
 from barman.client.options import CONNECTION_OPTIONS, build_parser, parse, positive
-from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_put_argv, describe_destination, run_client, warn
+from barman.client.remote import (
+    FAILED,
+    SSH_FAILED,
+    ClientError,
+    build_put_argv,
+    cannot_connect,
+    describe_destination,
+    run_client,
+    warn,
+)
 from barman.postgres.wal_names import is_wal_name
 
 if TYPE_CHECKING:
@@ -177,5 +186,5 @@ def _remember(outcome: Outcome, acknowledged: Acknowledgements) -> None:
 def _exit_code(status: int, options: argparse.Namespace) -> int:
     """Return our exit code for that of ssh."""
     if status == SSH_FAILED:
-        raise ClientError(f"cannot connect to {options.user}@{options.barman_host} by ssh", _SSH_FAILED_STATUS)
+        raise cannot_connect(options, _SSH_FAILED_STATUS)
     return status if status >= 0 else FAILED

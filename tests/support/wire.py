@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SERVER = "[main]\nconninfo = host=a\nbackup_method = postgres\narchiver = on\n"
 
+ALIVE = "-o ServerAliveInterval=10 -o ServerAliveCountMax=3 "
+"""Begins the words given to ssh: a connection that no longer answers is given up."""
+
 # down, short, silent and lost are hosts with a trouble each
 _SSH = """#!/bin/sh
 printf '%s\\n' "$*" >> {log}

@@ -13,6 +13,7 @@ import zstandard
 
 from barman.client import wal_archive
 from tests.support.wal import MIB, name_of, segment
+from tests.support.wire import ALIVE
 
 WAL = name_of(3)
 
@@ -40,8 +41,8 @@ def test_the_words_given_to_ssh_are_those_of_the_reference(site, wal):
     assert archive(site, "-U", "u", "--port", "2222", wal) == 0
     assert archive(site, "-t", wal) == 0
     assert site.calls() == [
-        f"-p 2222 -q -T u@host barman --config='{site.conf}' put-wal main",
-        f"-q -T barman@host barman --config='{site.conf}' put-wal main --test",
+        f"{ALIVE}-p 2222 -q -T u@host barman --config='{site.conf}' put-wal main",
+        f"{ALIVE}-q -T barman@host barman --config='{site.conf}' put-wal main --test",
     ]
 
 
@@ -126,3 +127,15 @@ def test_a_missing_library_is_told_with_the_way_to_get_it(site, wal, monkeypatch
     monkeypatch.setitem(__import__("sys").modules, "cramjam", None)
     assert archive(site, "--snappy", wal) == 1
     assert "snappy" in capsys.readouterr().err
+
+
+def test_without_a_connection_the_hint_is_a_command_that_tells_why(tmp_path, monkeypatch, wal, capsys):
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text("#!/bin/sh\nexit 255\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:/usr/bin:/bin")
+    assert wal_archive.main(["--port", "2222", "-U", "u", "host", "main", str(wal)]) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "ERROR: cannot connect to u@host by ssh"
+    assert "'ssh -o BatchMode=yes -p 2222 u@host barman --version'" in told[1]

@@ -15,6 +15,7 @@ from barman.wal.hot_program import STOP_RECOVERY
 from tests.support.processes import wait_until
 from tests.support.wal import HISTORY, MIB, OTHER_SYSTEM_ID, SYSTEM_ID, segment
 from tests.support.wal import name_of as wal
+from tests.support.wire import ALIVE
 
 SIZE = MIB
 FIRST = wal(1)
@@ -42,9 +43,10 @@ def test_the_words_given_to_ssh_are_those_of_the_reference(site):
     site.archive(wal(1), bytes(SIZE))
     assert restore(site, "-U", "u", "--port", "22", "-P", "--keep-compression") == 0
     assert restore(site, "-t", name="x", destination="y") == 0
+    config = f"barman --config '{site.conf}'"
     assert site.calls() == [
-        f"-p 22 -q -T u@host barman --config '{site.conf}' get-wal --keep-compression --partial 'main' '{wal(1)}'",
-        f"-q -T barman@host barman --config '{site.conf}' get-wal --test 'main' '{'0' * 24}'",
+        f"{ALIVE}-p 22 -q -T u@host {config} get-wal --keep-compression --partial 'main' '{wal(1)}'",
+        f"{ALIVE}-q -T barman@host barman --config '{site.conf}' get-wal --test 'main' '{'0' * 24}'",
     ]
 
 
