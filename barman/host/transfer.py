@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _CHUNK = 8 << 20
 _SLOW_CHUNK = 256 << 10
 _SMALL_CHUNK = 1 << 20
+# Up to this size reading and writing are cheaper than asking for anything better.
+_SMALL_FILE = 64 << 10
 # What PostgreSQL writes at a time.
 _BLOCK = 8192
 # What copy_file_range and sendfile say when they cannot do it between these two files.
@@ -119,13 +121,27 @@ def copy_file(source: str, target: str, flow: Flow) -> None:
     """Copy a regular file with its mode and times; target is made, or written over. OSError names the file."""
 
     def copy() -> None:
-        with open(source, "rb", buffering=0) as reader, open(target, "wb", buffering=0) as writer:
-            status = os.fstat(reader.fileno())
-            copy_bytes(reader.fileno(), writer.fileno(), flow, source=source, target=target)
-            os.fchmod(writer.fileno(), stat.S_IMODE(status.st_mode))
-            os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+        # By descriptor: file objects would ask the kernel about each file three times more.
+        with _opened(source, os.O_RDONLY) as reader, _opened(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as writer:
+            status = os.fstat(reader)
+            if status.st_size <= _SMALL_FILE:
+                _copy_by_reading(reader, writer, flow, _SMALL_FILE, source=source, target=target)
+            else:
+                copy_bytes(reader, writer, flow, source=source, target=target)
+            with naming(target):
+                os.fchmod(writer, stat.S_IMODE(status.st_mode))
+                os.utime(writer, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     flow.stubbornly(copy)
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def update_file(source: str, target: str, flow: Flow) -> None:
@@ -180,9 +196,14 @@ def copy_bytes(reader: int, writer: int, flow: Flow, *, source: str, target: str
                     total += size
                     flow.passed(size)
                 return total
+    return _copy_by_reading(reader, writer, flow, _SMALL_CHUNK, source=source, target=target)
+
+
+def _copy_by_reading(reader: int, writer: int, flow: Flow, chunk_size: int, *, source: str, target: str) -> int:
+    total = 0
     while True:
         with naming(source):
-            data = os.read(reader, min(flow.chunk_size, _SMALL_CHUNK))
+            data = os.read(reader, min(flow.chunk_size, chunk_size))
         if not data:
             return total
         with naming(target):

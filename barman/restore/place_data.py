@@ -21,6 +21,7 @@ from barman.restore.plan import Method
 from barman.restore.request import staging_path
 from barman.restore.room import written_bytes
 from barman.restore.update_here import empty, look_closer, update_trees
+from barman.restore.write_wal import reusable_wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,7 +119,7 @@ class DataPlacer:
         plan = self._plan
         unlink_durably(plan.destination / CONTROL_FILE)
         if plan.wal_directory is not None and not plan.is_wal_inside:
-            empty(plan.wal_directory)
+            empty(plan.wal_directory, spared=reusable_wal(plan))
         if plan.method is not Method.COPY:
             for root in self._roots():
                 empty(root)
@@ -132,7 +133,8 @@ class DataPlacer:
             copy_trees(self._trees(source), workers=workers, flow=flow)
             return
         horizon = trusted_before(self._plan.record.begin_time, self._existing)
-        update_trees(self._trees(source), self._roots(), horizon=horizon, workers=workers, flow=flow)
+        spared = reusable_wal(self._plan)
+        update_trees(self._trees(source), self._roots(), horizon=horizon, spared=spared, workers=workers, flow=flow)
 
     def _extract(self, source: Path, flow: Flow) -> None:
         plan = self._plan

@@ -20,7 +20,7 @@ from barman.restore.exclusions import CONTROL_FILE, EMPTIED, INCOMPLETE, RECORD_
 from barman.restore.fetch import copy_trees, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -52,11 +52,18 @@ def begin_time_in(record: str | None) -> datetime | None:
 
 
 def update_trees(
-    trees: Sequence[tuple[Path, Route]], roots: Iterable[Path], *, horizon: int | None, workers: int, flow: Flow
+    trees: Sequence[tuple[Path, Route]],
+    roots: Iterable[Path],
+    *,
+    horizon: int | None,
+    spared: Container[str],
+    workers: int,
+    flow: Flow,
 ) -> None:
     """Make what is below roots what copy_trees would make of them if they were empty; the mark stays.
 
-    A file that is there is never written into: it may have other names. horizon: as of find_differences.
+    A file that is there is never written into: it may have other names. horizon: as of find_differences. spared: paths
+    of what stays although no tree has it.
     """
     origins: dict[str, str] = {}
     wanted: dict[str, Item] = {}
@@ -69,7 +76,7 @@ def update_trees(
         path: _item(entry.stat(follow_symlinks=False))
         for root in roots
         for entry, path in walk(root, functools.partial(os.path.join, os.fspath(root)))
-        if entry.name != INCOMPLETE
+        if entry.name != INCOMPLETE and path not in spared
     }
     found = find_differences(wanted, there, horizon=horizon)
     for path in found.removed:
@@ -91,12 +98,13 @@ def update_trees(
     copy_trees([(source, _without(route, kept)) for source, route in trees], workers=workers, flow=flow)
 
 
-def empty(directory: Path) -> None:
-    """Remove all there is in a directory, but the mark; nothing happens if it is not there."""
+def empty(directory: Path, *, spared: Container[str] = ()) -> None:
+    """Remove all there is in a directory, but the mark and spared paths; nothing happens if it is not there."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(directory):
-            if name != INCOMPLETE:
-                remove(os.path.join(directory, name))
+            path = os.path.join(directory, name)
+            if name != INCOMPLETE and path not in spared:
+                remove(path)
 
 
 def remove(path: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from barman.errors import NotFound, StorageError, WalError
@@ -82,28 +84,57 @@ class WalWriter:
         bar.advance(1)
 
     def _write_checked(self, copy: WalCopy) -> None:
-        expected = self._plan.wal.segment_size
-        with self._open(copy) as reader:
-            size = self._copy(reader, copy.name)
-        if size < expected and copy.stored.endswith(".partial"):
-            # PostgreSQL refuses a file that is shorter, and knows by its content where an unfinished one ends.
-            os.truncate(self._directory / copy.name, expected)
-        elif size != expected:
-            raise WalError(f"it has {size} bytes instead of {expected}")
-
-    def _open(self, copy: WalCopy) -> BinaryIO:
         if copy.stored.endswith(".partial"):
-            # The archive may have got it, finished or not, since the plan was made.
-            for name in (copy.name, copy.stored):
-                try:
-                    return self._archive.open_decoded(name)
-                except NotFound:
-                    continue
-            return (self._streaming / copy.stored).open("rb")
-        return self._archive.open_decoded(copy.stored)
+            self._write_partial(copy)
+            return
+        expected = self._plan.wal.segment_size
+        stored = self._archive.open(copy.stored)
+        modified_ns = _modified_ns(stored)
+        if modified_ns is not None and self._is_there(copy.name, modified_ns):
+            stored.close()
+            return
+        with self._archive.decode(stored) as reader:
+            size = self._copy(reader, copy.name)
+        if size != expected:
+            raise WalError(f"it has {size} bytes instead of {expected}")
+        if modified_ns is not None:
+            # Last of all: it says that the file is whole.
+            os.utime(self._directory / copy.name, ns=(modified_ns, modified_ns))
+
+    def _write_partial(self, copy: WalCopy) -> None:
+        expected = self._plan.wal.segment_size
+        with self._open_partial(copy) as reader:
+            size = self._copy(reader, copy.name)
+        if size > expected:
+            raise WalError(f"it has {size} bytes instead of {expected}")
+        # PostgreSQL refuses a file that is shorter, and knows by its content where an unfinished one ends.
+        os.truncate(self._directory / copy.name, expected)
+
+    def _open_partial(self, copy: WalCopy) -> BinaryIO:
+        # The archive may have got it, finished or not, since the plan was made.
+        for name in (copy.name, copy.stored):
+            try:
+                return self._archive.open_decoded(name)
+            except NotFound:
+                continue
+        return (self._streaming / copy.stored).open("rb")
+
+    def _is_there(self, name: str, modified_ns: int) -> bool:
+        """Whether a restore has written a segment already, from the file of the archive that was changed then."""
+        with contextlib.suppress(FileNotFoundError):
+            found = os.lstat(self._directory / name)
+            return (
+                stat.S_ISREG(found.st_mode)
+                and found.st_size == self._plan.wal.segment_size
+                and found.st_mtime_ns == modified_ns
+            )
+        return False
 
     def _copy(self, reader: BinaryIO, name: str) -> int:
         target = os.fspath(self._directory / name)
+        with contextlib.suppress(FileNotFoundError):
+            # It may have other names, and is not to be written into.
+            os.unlink(target)
         with naming(target):
             writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
         try:
@@ -119,6 +150,28 @@ class WalWriter:
     def _mark_archived(self, name: str) -> None:
         if self._plan.marks_archived:
             (self._directory / "archive_status" / f"{name}.done").touch(mode=_FILE_MODE)
+
+
+def reusable_wal(plan: RestorePlan) -> set[str]:
+    """Return the paths of what may stay where the plan's WAL goes: the directory, and files named like segments of it.
+
+    Whether they are those segments is looked at when they are written. Nothing unless it is a directory.
+    """
+    directory = plan.wal_directory
+    if directory is None or directory.is_symlink() or not directory.is_dir():
+        return set()
+    wanted = {copy.name for copy in plan.wal.copies()}
+    with os.scandir(directory) as entries:
+        found = {entry.path for entry in entries if entry.name in wanted and entry.is_file(follow_symlinks=False)}
+    return {os.fspath(directory), *found}
+
+
+def _modified_ns(file: BinaryIO) -> int | None:
+    """Return when a file was changed last; None if it is none of this host."""
+    try:
+        return os.fstat(file.fileno()).st_mtime_ns
+    except (OSError, io.UnsupportedOperation):
+        return None
 
 
 def wal_workers(jobs: int) -> int:

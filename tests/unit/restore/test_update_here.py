@@ -12,6 +12,7 @@ from barman.restore.fetch import data_route
 from barman.restore.update_here import update_trees
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 LATER = 1 << 40
@@ -25,9 +26,10 @@ def _fill(root: Path, files: dict[str, str], mtime: int = 1_700_000_000) -> None
         os.utime(path, (mtime, mtime))
 
 
-def _update(source: Path, target: Path, horizon: int | None = LATER) -> None:
+def _update(source: Path, target: Path, horizon: int | None = LATER, spared: Collection[Path] = ()) -> None:
     target.mkdir(exist_ok=True)
-    update_trees([(source, data_route(target, ()))], [target], horizon=horizon, workers=2, flow=Flow(NoBar()))
+    trees, paths = [(source, data_route(target, ()))], {str(path) for path in spared}
+    update_trees(trees, [target], horizon=horizon, spared=paths, workers=2, flow=Flow(NoBar()))
 
 
 def _content(root: Path) -> dict[str, str]:
@@ -79,3 +81,12 @@ def test_a_file_with_another_name_elsewhere_is_replaced_not_written_into(source,
 
     assert (tmp_path / "other").read_text() == "keep me"
     assert (target / "base" / "1" / "1").read_text() == "one"
+
+
+def test_what_is_spared_stays_and_its_neighbours_go(source, tmp_path):
+    target = tmp_path / "target"
+    wal = target / "barman_wal"
+    _fill(target, {"barman_wal/1": "kept", "barman_wal/2": "x", "pg_wal/1": "x"})
+    _update(source, target, spared=[wal, wal / "1"])
+    assert _content(wal) == {"1": "kept"}
+    assert _content(target / "pg_wal") == {}

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,9 +13,12 @@ from barman.postgres.timelines import TimelineHistory
 from barman.postgres.wal_names import segment_name
 from barman.progress import LogReporter, NoBar
 from barman.restore.wal_plan import WalPlan
-from barman.restore.write_wal import WalWriter
+from barman.restore.write_wal import WalWriter, reusable_wal
 from barman.storage.compress.codecs import identify, open_reader
 from tests.support.plans import SEGMENT_SIZE, make_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class _Archive:
@@ -22,12 +27,34 @@ class _Archive:
     def __init__(self, **files: bytes) -> None:
         self.files = files
 
-    def open_decoded(self, name: str) -> io.BufferedIOBase:
+    def open(self, name: str) -> io.BytesIO:
         if name not in self.files:
             raise NotFound(f"{name} is not there")
-        content = self.files[name]
+        return io.BytesIO(self.files[name])
+
+    def decode(self, file: io.BufferedIOBase) -> io.BufferedIOBase:
+        with file:
+            content = file.read()
         algorithm = identify(content[:10])
         return io.BytesIO(content) if algorithm is None else open_reader(io.BytesIO(content), algorithm)
+
+    def open_decoded(self, name: str) -> io.BufferedIOBase:
+        return self.decode(self.open(name))
+
+
+class _Directory(_Archive):
+    """The same over files of a directory."""
+
+    def __init__(self, root: Path, **files: bytes) -> None:
+        super().__init__(**files)
+        root.mkdir()
+        for name, content in files.items():
+            (root / name).write_bytes(content)
+            os.utime(root / name, (1_700_000_000, 1_700_000_000))
+        self.root = root
+
+    def open(self, name: str) -> io.BufferedIOBase:
+        return (self.root / name).open("rb")
 
 
 class _Noting(LogReporter):
@@ -112,3 +139,46 @@ def test_an_unfinished_segment_is_taken_from_where_it_is_by_then_and_filled_up(w
     archive.files[_name(2)] = _segment(2)
     write(archive, plan)
     assert (directory / _name(2)).read_bytes() == _segment(2)
+
+
+def test_segments_of_an_earlier_restore_stay_and_all_others_are_written_anew_beside_their_other_names(write, tmp_path):
+    archive = _Directory(
+        tmp_path / "archive",
+        **{_name(1): _segment(1), _name(2): gzip.compress(_segment(2)), _name(3): _segment(3)},
+    )
+    directory, _ = write(archive)
+    before = {n: (directory / _name(n)).stat() for n in (1, 2, 3)}
+    os.link(directory / _name(3), tmp_path / "other")
+    (directory / _name(3)).write_bytes(b"x" * SEGMENT_SIZE)
+
+    write(archive)
+
+    after = {n: (directory / _name(n)).stat() for n in (1, 2, 3)}
+    assert [(after[n].st_ino, after[n].st_ctime_ns) for n in (1, 2)] == [
+        (before[n].st_ino, before[n].st_ctime_ns) for n in (1, 2)
+    ]
+    assert {(directory / _name(n)).read_bytes() == _segment(n) for n in (1, 2, 3)} == {True}
+    assert (tmp_path / "other").read_bytes() == b"x" * SEGMENT_SIZE
+
+
+def test_a_segment_the_archive_has_got_anew_is_written_again(write, tmp_path):
+    archive = _Directory(tmp_path / "archive", **{_name(n): _segment(n) for n in (1, 2, 3)})
+    write(archive)
+    (archive.root / _name(2)).write_bytes(_segment(7))
+    directory, _ = write(archive)
+    assert (directory / _name(2)).read_bytes() == _segment(7)
+
+
+def test_only_files_named_like_segments_of_the_plan_may_stay(tmp_path):
+    plan = make_plan(tmp_path, wal_directory=tmp_path / "pg_wal")
+    assert reusable_wal(plan) == set()
+    directory = tmp_path / "pg_wal"
+    (directory / "archive_status").mkdir(parents=True)
+    (directory / _name(2)).mkdir()
+    (directory / _name(3)).symlink_to("/nowhere")
+    for name in (_name(1), _name(200), "00000002.history"):
+        (directory / name).touch()
+    assert reusable_wal(plan) == {str(directory), str(directory / _name(1))}
+    directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere")
+    assert reusable_wal(plan) == set()
