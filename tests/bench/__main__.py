@@ -33,8 +33,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BENCHMARKS)}")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
     parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
-    parser.add_argument("--scale", type=float, default=1, help="copying, passive: this part of the files only (1)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="copying: only cases with this in their name")
+    parser.add_argument(
+        "--scale", type=float, default=1, help="copying, passive, restoring: this part of the data only (1)"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="copying, restoring: only cases with this in their name"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(_BENCHMARKS)
     if unknown:
@@ -53,6 +57,8 @@ def main() -> None:
                 benchmark = partial(copying.main, scale=arguments.scale, only=arguments.only)
             if name == "passive":
                 benchmark = partial(passive.main, scale=arguments.scale)
+            if name == "restoring":
+                benchmark = partial(restoring.main, scale=arguments.scale, only=arguments.only)
             benchmark(programs, scratch, arguments.rounds)
             shutil.rmtree(scratch)
     finally:
