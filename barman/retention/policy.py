@@ -169,7 +169,7 @@ def verdicts(
         return dict.fromkeys(records, Verdict(Word.NONE, "no retention policy"))
     counted = [record for _, record in sorted(records.items(), reverse=True) if counts(record)]
     recovery = policy.recovery if isinstance(policy, Combined) else policy
-    own = dict(_judge(counted, keeps, recovery, minimum_redundancy, now))
+    own = dict(_judge(counted, recovery, minimum_redundancy, now))
     alone = _choose(counted, policy.beyond) if isinstance(policy, Combined) else {}
     wanted = (backup_id for backup_id, verdict in own.items() if verdict.word is not Word.OBSOLETE)
     oldest = min(wanted, default=None)
@@ -190,12 +190,11 @@ def verdicts(
 
 def _judge(
     counted: list[BackupRecord],
-    keeps: Mapping[BackupId, KeepTarget],
     policy: Redundancy | RecoveryWindow,
     minimum_redundancy: int,
     now: datetime,
 ) -> Iterator[tuple[BackupId, Verdict]]:
-    """Yield what the policy says about the backups that count, newest first, annotations aside."""
+    """Yield what the policy says about the backups that count, newest first; a kept one is as good as any other."""
     if isinstance(policy, Redundancy):
         places = max(policy.backups, minimum_redundancy)
         raised = " (raised to the minimum redundancy)" if places > policy.backups else ""
@@ -214,7 +213,7 @@ def _judge(
             reason = "the last one before the window" if reached else "inside the window"
             yield record.backup_id, Verdict(Word.VALID, reason)
         elif valid < minimum_redundancy:
-            valid += record.backup_id not in keeps
+            valid += 1
             reason = f"older than the window, but one of at least {minimum_redundancy}"
             yield record.backup_id, Verdict(Word.POTENTIALLY_OBSOLETE, reason)
         else:

@@ -109,6 +109,7 @@ def test_a_month_has_31_days(unit, days):
         ("RECOVERY WINDOW OF 7 DAYS", [8, 10, 14], 2, {}, "VALID OBSOLETE* OBSOLETE"),
         ("RECOVERY WINDOW OF 7 DAYS", [1, 10, 14], 4, {}, "VALID VALID OBSOLETE*"),
         ("RECOVERY WINDOW OF 7 DAYS", [8, 10, 14], 3, {1: FULL}, "VALID KEEP:FULL OBSOLETE*"),
+        ("RECOVERY WINDOW OF 7 DAYS", [8, 10, 14], 2, {1: FULL}, "VALID KEEP:FULL OBSOLETE"),
         (
             "RECOVERY WINDOW OF 7 DAYS",
             [1, 6, 8, 10, 14],
