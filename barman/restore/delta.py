@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import Refused
+from barman.restore.exclusions import INCOMPLETE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +88,8 @@ def require_updatable(
     if existing.mark is not None:
         match = _MARK.fullmatch(existing.mark)
         found = found or (match[1] if match else None)
-    elif found is None and seen[0].names:
+    # A restore that was killed while it wrote its mark leaves an empty one, alone.
+    elif found is None and set(seen[0].names) - {INCOMPLETE}:
         raise Refused(
             f"the destination {destination} is not empty, and holds no cluster that could be made equal to the backup",
             hint="Empty it, or choose another one.",

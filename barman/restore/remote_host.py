@@ -101,19 +101,20 @@ printf '%s\\0' "$pid" "$(od -An -t u8 -N 8 "$1/{CONTROL_FILE}" 2>/dev/null)" \
     "$(cat "$1/{INCOMPLETE}" 2>/dev/null)" "$(cat "$1/{RECORD_COPY}" 2>/dev/null)"
 """
 
-# $1: the destination; $2: a directory with WAL that is not the backup's, or nothing; then modes and directories. The
-# mark is on standard input. What is there does not start from now on.
+# $1: the destination; $2: a directory with WAL that is not the backup's, or nothing; $3: the mark; then modes and
+# directories. What is there does not start from now on. The mark does not come on standard input: of a connection that
+# is cut half of it would arrive.
 _BEGIN = f"""
 set -e
 umask 077
-data=$1 wal=$2
-shift 2
+data=$1 wal=$2 mark=$3
+shift 3
 while [ $# -gt 1 ]; do
     mkdir -p "$2"
     chmod "$1" "$2"
     shift 2
 done
-cat >"$data/{INCOMPLETE}"
+printf %s "$mark" >"$data/{INCOMPLETE}"
 sync "$data/{INCOMPLETE}" 2>/dev/null || sync || :
 rm -f "$data/{CONTROL_FILE}"
 [ -z "$wal" ] || rm -rf "$wal"/* "$wal"/.[!.]*
@@ -209,7 +210,7 @@ def begin_there(
     mark: text for the file that says so. wal_directory: to be emptied; None: there is none.
     """
     words = [word for path, mode in modes.items() for word in (f"{mode:o}", os.fspath(path))]
-    _demand(session, _BEGIN, destination, wal_directory or "", *words, data=mark.encode())
+    _demand(session, _BEGIN, destination, wal_directory or "", mark, *words)
 
 
 def link_tablespaces_there(session: Session, destination: Path, locations: Mapping[int, Path]) -> None:

@@ -116,6 +116,7 @@ def test_a_cluster_of_the_backup_and_what_a_restore_left_may_be_overwritten():
     _check(NOTHING._replace(system_identifier=ID))
     _check(NOTHING._replace(mark=render_mark(ID, None)))
     _check(NOTHING, names=())
+    _check(NOTHING, names=(".barman-incomplete",))
     held = [("the location of tablespace 'a'", ("PG_15_202209061",)), ("the WAL staging directory", ("0" * 24,))]
     _check(NOTHING._replace(system_identifier=ID), more=held)
 
