@@ -1,4 +1,4 @@
-"""What is done on a host one is logged in to: running programs, reading and writing small files."""
+"""What is done on a host one is logged in to: running programs, reading small files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,6 @@ QUICK_S = 60.0
 
 _PASSED_BY = 66
 _READ = f'[ -f "$1" ] || exit {_PASSED_BY}; exec cat "$1"'
-# The file's own directory, so that the rename is one; its name ends like all temporary ones of barman.
-_WRITE = """
-set -e
-temporary=$(dirname "$1")/.$(basename "$1").$$.tmp
-trap 'rm -f "$temporary"' EXIT
-umask 077
-cat >"$temporary"
-chmod "$2" "$temporary"
-sync "$temporary" 2>/dev/null || sync || :
-mv -f "$temporary" "$1"
-trap - EXIT
-"""
 
 
 class Remote(ABC):
@@ -73,12 +61,6 @@ class Remote(ABC):
         if done.status != 0:
             raise Permanent(f"cannot read {os.fspath(path)} on {self.name}: {last_line(done)}")
         return os.fsencode(done.stdout)
-
-    def write_file(self, path: str | os.PathLike[str], data: bytes, *, mode: int = 0o600) -> None:
-        """Make data the content of a small file, atomically; Permanent if that is not possible."""
-        done = self.script(_WRITE, path, f"{mode:o}", input=data, check=False)
-        if done.status != 0:
-            raise Permanent(f"cannot write {os.fspath(path)} on {self.name}: {last_line(done)}")
 
     def require_success(self, done: Completed, argv: Sequence[str]) -> None:
         """Raise CommandError, naming host, program and reason, unless it ended with 0."""

@@ -66,12 +66,13 @@ while [ $# -gt 1 ]; do
 done
 """
 
-# $1: how to sync; $2: whom it is to belong to, or nothing; $3: the manifest's name; $4: permission bits of the control
-# file, which is on standard input, or nothing; $5: the destination; then the rest.
+# $1: how to sync; $2: whom it is to belong to, or nothing; $3: the manifest's name; $4, $5: permission bits and size of
+# the control file, which is on standard input, or nothing; $6: the destination; then the rest. Of a connection that is
+# cut half a file may arrive.
 _FINISH = f"""
 set -e
-how=$1 owner=$2 manifest=$3 mode=$4 data=$5
-shift 4
+how=$1 owner=$2 manifest=$3 mode=$4 size=$5 data=$6
+shift 5
 settle() {{
     case $how in
         one) sync -f "$@" ;;
@@ -81,6 +82,7 @@ settle() {{
 if [ -n "$mode" ]; then
     umask 077
     cat >"$data/{HELD_BACK}"
+    [ "$(wc -c <"$data/{HELD_BACK}")" -eq "$size" ] || {{ echo "the connection was cut" >&2; exit 1; }}
     chmod "$mode" "$data/{HELD_BACK}"
 fi
 [ -f "$data/{HELD_BACK}" ] || {{ echo "the backup has no {CONTROL_FILE}" >&2; exit 1; }}
@@ -254,7 +256,8 @@ def finish_there(
     """
     whose = "" if owner is None else f"{owner[0]}:{owner[1]}"
     content, mode = (b"", "") if control_file is None else (control_file[0], f"{control_file[1]:o}")
-    _demand(session, _FINISH, syncs, whose, manifest, mode, *places, data=content, timeout_s=None)
+    size = str(len(content))
+    _demand(session, _FINISH, syncs, whose, manifest, mode, size, *places, data=content, timeout_s=None)
 
 
 def _demand(

@@ -90,6 +90,18 @@ def test_without_a_control_file_nothing_is_finished(session, tmp_path):
         finish_there(session, [tmp_path / "data"], manifest="m", syncs="all", owner=None, control_file=None)
 
 
+def test_half_a_control_file_gets_no_name(session, tmp_path, monkeypatch):
+    (tmp_path / "data" / "global").mkdir(parents=True)
+    whole = session.script
+    monkeypatch.setattr(session, "script", lambda *words, **how: whole(*words, **{**how, "input": how["input"][:-1]}))
+
+    with pytest.raises(Permanent, match="the connection was cut"):
+        finish_there(
+            session, [tmp_path / "data"], manifest="m", syncs="all", owner=None, control_file=(b"control", 0o600)
+        )
+    assert not (tmp_path / "data" / "global" / "pg_control").exists()
+
+
 def test_names_of_any_bytes_are_removed_and_nothing_else(session, tmp_path):
     for name in (ODD, "-rf", "deep", "stays"):
         (tmp_path / "d" / name).mkdir(parents=True)
