@@ -119,6 +119,7 @@ class Fetcher:
         self._tell = tell
         self._under_way: list[str] = []
         self._delivered: list[str] = []
+        self._last: str | None = None
         self._next: str | None = None
         self._has_received = False
         self._mutex = threading.Lock()
@@ -261,14 +262,15 @@ class Fetcher:
         with self._mutex:
             if name not in self._under_way:
                 self._under_way.append(name)
+            self._last = name
             self._next = None
             self._note_promises()
 
     def _promise_following(self, name: str, segment_size: int) -> None:
         with self._mutex:
-            following = next_segment(name, segment_size)
-            if name == self._under_way[-1]:
-                self._next = following
+            # Of several under way an earlier one may be ready last: it says nothing of what comes.
+            if name == self._last:
+                self._next = next_segment(name, segment_size)
                 self._note_promises()
 
     def _arrived(self, name: str) -> None:
