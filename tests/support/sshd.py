@@ -97,10 +97,16 @@ class Sshd:
         directory.mkdir()
         words = self.command.rpartition(" ")[0].replace("ssh ", "exec /usr/bin/ssh ", 1)
         alive = "-o StrictHostKeyChecking=accept-new -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
+        login = f"-l {unprivileged_user().pw_name} PATH={programs}:/usr/bin:/bin"
         script = (
             "#!/bin/sh\n"
-            "while :; do case $1 in -p | -o) shift 2 ;; -*) shift ;; *) break ;; esac; done\n"
-            f'shift\n{words} {alive} 127.0.0.1 -l {unprivileged_user().pw_name} PATH={programs}:/usr/bin:/bin "$@"\n'
+            "options=\n"
+            "while :; do case $1 in\n"
+            '    -o) options="$options -o $2"; shift 2 ;;\n'
+            "    -p) shift 2 ;;\n"
+            "    -*) shift ;;\n"
+            "    *) break ;;\n"
+            f'esac; done\nshift\n{words} {alive} $options 127.0.0.1 {login} "$@"\n'
         )
         (directory / "ssh").write_text(script)
         (directory / "ssh").chmod(0o755)
