@@ -11,14 +11,16 @@ from barman.backup.durable import make_tree_durable
 from barman.catalog.record import BackupRecord, Status
 from barman.errors import Refused
 from barman.postgres.wal_names import timeline_of
+from barman.wal.continuity import read_histories
 from barman.wal.needs import (
     MISSING_WAL,
     Outcome,
     Verdict,
     check_required,
     has_failed_for_wal,
+    has_followed,
     may_become_complete,
-    required_segments,
+    serving_names,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from barman.catalog.record import BackupId
     from barman.progress import Reporter
     from barman.server import Server
+    from barman.wal.gaps import Histories
 
 _log = logging.getLogger(__name__)
 
@@ -62,17 +65,26 @@ def check_backup(server: Server, backup_id: BackupId, reporter: Reporter) -> Bac
 
 
 def _judge(server: Server, record: BackupRecord) -> Verdict:
-    required = required_segments(record)
-    if not required:
+    if not has_followed(record):
+        # Mostly everything is here under its own name, and nobody has to read history files.
+        verdict = _look(server, record, {})
+        if verdict.outcome in (Outcome.COMPLETE, Outcome.UNKNOWN):
+            return verdict
+    return _look(server, record, read_histories(server.wal_archive))
+
+
+def _look(server: Server, record: BackupRecord, histories: Histories) -> Verdict:
+    names = [name for each in serving_names(record, histories) for name in each]
+    if record.end_wal is None or not names:
         return Verdict(Outcome.UNKNOWN)
     archive = server.wal_archive
     # In this order: what the archiver moves between two of these questions must not look like a hole.
-    newest = archive.newest_segment(timeline_of(required[-1]))
+    newest = archive.newest_segment(timeline_of(record.end_wal))
     coming = _coming(server)
     # A crash may have left a file in the archive without its line in the ledger, which a restore goes by.
-    archive.heal(required)
-    present = set(required).difference(archive.missing(required))
-    return check_required(record, present, newest, coming=coming)
+    archive.heal(names)
+    present = set(names).difference(archive.missing(names))
+    return check_required(record, present, newest, coming=coming, histories=histories)
 
 
 def _coming(server: Server) -> frozenset[str]:

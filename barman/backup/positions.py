@@ -35,7 +35,8 @@ def end_at(record: BackupRecord, lsn: int, timeline: int) -> BackupRecord:
     return replace(
         record,
         end_xlog=format_lsn(lsn),
-        end_wal=last if begin is None else max(begin, last, key=lambda name: name[8:]),
+        # In the segment it began in, too, it may end on a newer timeline.
+        end_wal=last if begin is None else max(last, begin, key=lambda name: name[8:]),
         end_offset=lsn % size,
     )
 

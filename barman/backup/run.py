@@ -19,7 +19,8 @@ from barman.host.files import make_directories
 from barman.postgres.versions import major_version
 from barman.retention.delete import purge_before_first_backup
 from barman.wal.archive import archive_wal
-from barman.wal.needs import may_become_complete
+from barman.wal.continuity import read_histories
+from barman.wal.needs import may_become_complete, stand_ins
 from barman.wal.wait import wait_for_wal
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _wait(job: Job, request: BackupRequest, record: BackupRecord) -> None:
             request.wait_timeout_s,
             job.reporter,
             nudge=PrimaryNudge(job) if job.facts.in_recovery else None,
+            is_replaced=lambda: _has_stand_in(job, record),
         )
     except Terminated:
         run_post_hooks(job.server, record)
@@ -119,6 +121,12 @@ def _wait(job: Job, request: BackupRequest, record: BackupRecord) -> None:
             f"the WAL file {record.end_wal} was not received within {request.wait_timeout_s:g} seconds; "
             f"backup {record.backup_id} of server {job.server.name} stays in {record.status.value}"
         )
+
+
+def _has_stand_in(job: Job, record: BackupRecord) -> bool:
+    """Whether the end of the backup is archived on a newer timeline, after a failover."""
+    archive = job.server.wal_archive
+    return any(map(archive.exists, stand_ins(record, read_histories(archive))))
 
 
 def _check(job: Job, record: BackupRecord) -> BackupRecord:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from barman.catalog.record import Status
-from barman.wal.needs import may_become_complete
+from barman.wal.needs import may_become_complete, stand_ins
 from barman.wal.queue import Waiting, plan_incoming, plan_streaming
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.record import BackupRecord
     from barman.config.settings import ServerSettings
+    from barman.wal.gaps import Histories
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,17 @@ def needs_archiving(
 
 
 def find_backup_to_check(
-    records: Iterable[BackupRecord], is_archived: Callable[[str], bool], *, is_backup_running: bool
+    records: Iterable[BackupRecord],
+    is_archived: Callable[[str], bool],
+    *,
+    is_backup_running: bool,
+    read_histories: Callable[[], Histories],
 ) -> BackupRecord | None:
     """The backup for which check-backup is worth starting, if any: one a pass, oldest first.
 
     One whose missing WAL has arrived goes first, so that a backup that waits in vain does not hold up the others. A
     STARTED record is left alone while a backup runs, because then it is that backup's. is_archived: by segment name.
+    read_histories: called only when a backup waits for its end, which a newer timeline may have.
     """
     candidates = [
         record
@@ -55,12 +61,17 @@ def find_backup_to_check(
         and not (record.status is Status.STARTED and is_backup_running)
     ]
     for record in candidates:
-        wanted = _missing_wal(record) if record.status is Status.FAILED else record.end_wal
+        wanted = _missing_wal(record) or record.end_wal
         if wanted is not None and is_archived(wanted):
+            return record
+    ending = [record for record in candidates if _missing_wal(record) in (None, record.end_wal)]
+    histories = read_histories() if ending else {}
+    for record in ending:
+        if any(map(is_archived, stand_ins(record, histories))):
             return record
     return next((record for record in candidates if record.status is not Status.FAILED), None)
 
 
 def _missing_wal(record: BackupRecord) -> str | None:
-    """The segment that a backup FAILED for."""
-    return (record.error or "").rpartition(" ")[2] or None
+    """The segment that a backup FAILED for; None if it has not."""
+    return (record.error or "").rpartition(" ")[2] or None if record.status is Status.FAILED else None

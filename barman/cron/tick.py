@@ -17,6 +17,7 @@ from barman.catalog.wal_archive import archive_key
 from barman.cron.children import Child, find_backup_to_check, needs_archiving
 from barman.cron.passive import Primaries
 from barman.errors import BarmanError, LockBusy
+from barman.wal.continuity import read_histories
 from barman.wal.queue import Waiting
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _find_children(server: Server, primaries: Primaries, reporter: Reporter, now
         records,
         is_archived,
         is_backup_running=server.locks.backup().holder() is not None,
+        read_histories=lambda: read_histories(server.wal_archive),
     )
     if record is not None and server.locks.backup_id(record.backup_id).holder() is None:
         words = ("check-backup", name, record.backup_id)

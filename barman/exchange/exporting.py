@@ -19,7 +19,10 @@ from barman.catalog.xlog_lines import format_entry
 from barman.errors import CatalogError, Refused, StorageError, UserError, WalError
 from barman.exchange import tarball
 from barman.host.files import fsync_directory
-from barman.wal.needs import required_segments
+from barman.postgres.timelines import history_name
+from barman.postgres.wal_names import timeline_of
+from barman.wal.continuity import read_histories
+from barman.wal.needs import has_followed, required_segments, serving_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.identity import Identity
     from barman.catalog.record import BackupRecord
+    from barman.catalog.wal_archive import WalArchive
     from barman.catalog.xlogdb import WalEntry
     from barman.progress import Bar, Reporter
     from barman.server import Server
@@ -101,12 +105,26 @@ def _require_exportable(server: Server, record: BackupRecord) -> Identity:
 
 
 def _require_wal(server: Server, record: BackupRecord) -> Sequence[WalEntry]:
-    names = required_segments(record)
-    missing = server.wal_archive.missing(names)
-    if missing:
-        raise WalError(f"WAL file {missing[0]}, which backup {record.backup_id} needs, is not archived")
+    """Return the lines of the WAL the backup needs, with the history if that leads over several timelines."""
+    archive = server.wal_archive
+    names: Sequence[str] = required_segments(record)
+    if has_followed(record) or archive.missing(names):
+        names = _names_over_timelines(archive, record)
     entries = server.xlogdb.get(names)
     return [entries[name] for name in names]
+
+
+def _names_over_timelines(archive: WalArchive, record: BackupRecord) -> Sequence[str]:
+    serving = serving_names(record, read_histories(archive))
+    missing = set(archive.missing([name for each in serving for name in each]))
+    names = []
+    for each in serving:
+        name = next((name for name in each if name not in missing), None)
+        if name is None:
+            raise WalError(f"WAL file {each[0]}, which backup {record.backup_id} needs, is not archived")
+        names.append(name)
+    history = history_name(timeline_of(names[-1]))
+    return [*names, *({history} - set(archive.missing([history])))]
 
 
 class _Content:

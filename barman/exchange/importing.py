@@ -20,8 +20,10 @@ from barman.catalog.xlog_lines import parse_chunk, parse_row
 from barman.errors import Refused, StorageError, UserError, WalError
 from barman.exchange import tarball
 from barman.host.files import fsync_directory, fsync_tree, make_directories, remove_tree, unlink_durably
+from barman.postgres.timelines import parse_history
+from barman.postgres.wal_names import is_wal_name, timeline_of
 from barman.storage.storage import Write
-from barman.wal.needs import required_segments
+from barman.wal.needs import serving_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,8 +59,8 @@ def import_backup(server: Server, path: Path, reporter: Reporter) -> BackupRecor
             record = _read_record(staging, name.backup_id)
             identity = _read_identity(staging)
             _require_same_instance(server, record, identity, reporter)
-            wal = _plan_wal(server, record, staging)
-            _take_in(server, record, identity, staging, wal)
+            needed = _needed_wal(server, record, staging)
+            _take_in(server, record, identity, staging, needed)
     return record
 
 
@@ -160,21 +162,39 @@ def _require_same_instance(server: Server, record: BackupRecord, theirs: Identit
         )
 
 
-def _plan_wal(server: Server, record: BackupRecord, staging: Path) -> Sequence[ArchivedWal]:
-    """Return the WAL to be added; WalError if some is missing or is here with another content."""
+def _needed_wal(server: Server, record: BackupRecord, staging: Path) -> Sequence[WalEntry]:
+    """Return the lines in the tarball of the WAL the backup needs, histories included; WalError if some is missing."""
     chunk = (staging / tarball.LEDGER).read_bytes()
-    lines = {entry.name: entry for entry in map(parse_row, parse_chunk(chunk).rows())}
+    entries = (entry for entry in map(parse_row, parse_chunk(chunk).rows()) if is_wal_name(entry.name))
+    lines = {entry.name: entry for entry in entries if _file(staging, entry).is_file()}
+    needed = [line for name, line in lines.items() if name.endswith(".history")]
+    histories = {}
+    for line in needed:
+        with server.wal_archive.decode(_file(staging, line).open("rb")) as file:
+            timeline = timeline_of(line.name)
+            histories[timeline] = parse_history(file.read().decode(errors="replace"), timeline)
+    for names in serving_names(record, histories):
+        found = next((lines[name] for name in names if name in lines), None)
+        if found is None:
+            raise WalError(f"the tarball has no WAL file {names[0]}, which backup {record.backup_id} needs")
+        needed.append(found)
+    return needed
+
+
+def _plan_wal(server: Server, needed: Sequence[WalEntry], staging: Path) -> Sequence[ArchivedWal]:
+    """Return the WAL to be added; WalError if some is here with another content."""
     added = []
-    for name in required_segments(record):
-        line = lines.get(name)
-        file = staging / tarball.WALS / archive_key(name)
-        if line is None or not file.is_file():
-            raise WalError(f"the tarball has no WAL file {name}, which backup {record.backup_id} needs")
-        if not server.wal_archive.exists(name):
-            added.append(ArchivedWal(Write(archive_key(name), file), line.compression, line.encryption))
+    for line in needed:
+        file = _file(staging, line)
+        if not server.wal_archive.exists(line.name):
+            added.append(ArchivedWal(Write(archive_key(line.name), file), line.compression, line.encryption))
         elif not _is_same(server, line, file):
-            raise WalError(f"WAL file {name} is archived already, with another content than in the tarball")
+            raise WalError(f"WAL file {line.name} is archived already, with another content than in the tarball")
     return added
+
+
+def _file(staging: Path, line: WalEntry) -> Path:
+    return staging / tarball.WALS / archive_key(line.name)
 
 
 def _is_same(server: Server, line: WalEntry, file: Path) -> bool:
@@ -196,9 +216,10 @@ def _digest(file: BinaryIO) -> bytes:
 
 
 def _take_in(
-    server: Server, record: BackupRecord, identity: Identity, staging: Path, wal: Sequence[ArchivedWal]
+    server: Server, record: BackupRecord, identity: Identity, staging: Path, needed: Sequence[WalEntry]
 ) -> None:
     """Give everything its place: WAL, files, annotation, identity, and last the record, which makes it a backup."""
+    wal = _plan_wal(server, needed, staging)
     paths, backup_id = server.paths, record.backup_id
     data = staging / tarball.BACKUP
     _link_tablespaces(server, record, data)
@@ -206,7 +227,7 @@ def _take_in(
     # A directory without a record is what a killed import left.
     remove_tree(paths.backup_dir(backup_id))
     is_first = read_identity(paths) is None
-    server.wal_archive.heal(required_segments(record))
+    server.wal_archive.heal([line.name for line in needed])
     server.wal_archive.add(wal)
     try:
         data.rename(paths.backup_dir(backup_id))

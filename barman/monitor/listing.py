@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from barman.errors import ConfigError
 from barman.postgres.lsn import parse_lsn
 from barman.retention.judge import server_verdicts
 from barman.retention.policy import Verdict, Word
-from barman.wal.continuity import times_of, view_wal
+from barman.wal.continuity import read_histories, times_of, view_wal
 from barman.wal.gaps import reach_of, starts_of
+from barman.wal.needs import has_followed, serving_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -178,12 +180,12 @@ def list_files(
     if target is Target.DATA or bounds is None:
         return
     first, own_last, last = bounds
-    if target is not Target.STANDALONE:
+    elsewhere = _on_other_timelines(server, record)
+    if target is not Target.STANDALONE or elsewhere:
         yield from (server.paths.wals / archive_key(name) for name in server.xlogdb.history_names())
-        own_last = last
-    for entry in server.xlogdb.entries(first, own_last):
-        if len(entry.name) == len(first):
-            yield server.paths.wals / archive_key(entry.name)
+    entries = server.xlogdb.entries(first, own_last if target is Target.STANDALONE else last)
+    own = (entry.name for entry in entries if len(entry.name) == len(first))
+    yield from (server.paths.wals / archive_key(name) for name in heapq.merge(own, elsewhere))
 
 
 def retention_words(
@@ -222,6 +224,15 @@ def _bounds(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> t
     if following is not None and following.end_wal is not None and following.end_wal[:8] == timeline:
         last = max(following.end_wal, record.end_wal)
     return timeline + record.begin_wal[8:], record.end_wal, last
+
+
+def _on_other_timelines(server: Server, record: BackupRecord) -> list[str]:
+    """Return the archived segments a backup needs of other timelines than it ends on, ascending."""
+    archive, end_wal = server.wal_archive, record.end_wal
+    if end_wal is None or (archive.exists(end_wal) and not has_followed(record)):
+        return []
+    names = {name for each in serving_names(record, read_histories(archive)) for name in each}
+    return sorted(name for name in names if name[:8] != end_wal[:8] and archive.exists(name))
 
 
 def _ranges(bounds: tuple[str, str, str] | None) -> list[tuple[str, str]]:

@@ -25,9 +25,13 @@ class BackupStart(NamedTuple):
 
 
 class BackupEnd(NamedTuple):
-    """Where a backup ended. label, tablespace_map: what the files of these names are to hold; None if exclusive."""
+    """Where a backup ended. label, tablespace_map: what the files of these names are to hold; None if exclusive.
+
+    timeline: of a standby, which may have followed its primary to a new one; None if it is that of the begin.
+    """
 
     lsn: str
+    timeline: int | None
     time: datetime
     label: str | None
     tablespace_map: str | None
@@ -54,7 +58,11 @@ class BackupSession(Postgres):
         template = queries.STOP_EXCLUSIVE_BACKUP if exclusive else queries.STOP_BACKUP
         timeout_s = None if supports(self.version_num, Feature.WAL_WORDING) else CHECKPOINT_TIMEOUT_S
         [row] = self._query(template, timeout_s=timeout_s)
-        return BackupEnd(row["lsn"], row["time"], row["label"] or None, row["tablespace_map"] or None)
+        # A standby says its minimum recovery point. Should that have moved to a newer timeline since, its history still
+        # tells in which file the end is.
+        [recovery] = self._query(queries.RECOVERY_TIMELINE)
+        timeline = int(recovery["timeline"]) or None
+        return BackupEnd(row["lsn"], timeline, row["time"], row["label"] or None, row["tablespace_map"] or None)
 
     def keep_alive(self) -> None:
         """Have firewalls see traffic, and see whether the server still answers; ConnectionFailed if not."""

@@ -180,6 +180,8 @@ STOP_EXCLUSIVE_BACKUP = """
 SELECT lsn::text AS lsn, labelfile AS label, spcmapfile AS tablespace_map, clock_timestamp() AS time
   FROM {stop_exclusive_backup}
 """
+# 0 on a primary.
+RECOVERY_TIMELINE = "SELECT min_recovery_end_timeline::bigint AS timeline FROM pg_control_recovery()"
 
 # A backup holds its session open without a word for hours.
 KEEP_IDLE_SESSION = "SELECT set_config('idle_session_timeout', '0', false)"

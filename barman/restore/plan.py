@@ -16,7 +16,7 @@ from barman.restore.access import choose_access, choose_wal_directory, own_wal_d
 from barman.restore.advice import advise, find_shortfalls
 from barman.restore.exclusions import STAGED_WAL
 from barman.restore.placements import Placement, place_tablespaces
-from barman.restore.reach import judge_reach, limit
+from barman.restore.reach import find_other_ways, judge_reach, limit
 from barman.restore.recovery import Recovery, build_recovery
 from barman.restore.room import Rate, Room, expected_time, measured_rate, plan_room
 from barman.restore.settings_plan import SettingsPlan, plan_settings
@@ -176,7 +176,14 @@ def plan_restore(
         )
     _require_inside(request.recovery_conf_filename)
     warnings = _warnings(request, record, get_wal=get_wal)
-    warnings += judge_reach(seen.reach, record, target, seen.sighting, may_come=get_wal or request.standby_mode)
+    warnings += judge_reach(
+        seen.reach,
+        record,
+        target,
+        seen.sighting,
+        may_come=get_wal or request.standby_mode,
+        other_ways=find_other_ways(seen.reach, record, archive.histories, archive.runs),
+    )
     wal = _needed_wal(request, target, seen, get_wal=get_wal)
     directory = None if get_wal else choose_wal_directory(request, record, has_target=target is not None)
     placements = place_tablespaces(record, request.destination, request.tablespaces)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from barman.catalog.record import BackupRecord, Status
 from barman.errors import Refused
 from barman.postgres.lsn import format_lsn, parse_lsn
+from barman.postgres.timelines import TimelineHistory
 from barman.postgres.versions import Feature, supports
 from barman.postgres.wal_names import segment_number, segment_start
+from barman.postgres.wal_runs import follow_path
 from barman.restore.targets import TargetKind
 from barman.restore.timelines import choose_timeline
 from barman.restore.wal_plan import plan_wal
@@ -89,19 +91,41 @@ def end_lsn(record: BackupRecord) -> int:
     return _lsn(record.end_xlog, record.end_wal, record.xlog_segment_size)
 
 
+def find_other_ways(reach: WalPlan, record: BackupRecord, histories: Histories, runs: SegmentRuns) -> Sequence[int]:
+    """Return the other timelines on the way to which there is all WAL the backup needs, ascending."""
+    own, end = record.end_timeline or 0, end_lsn(record)
+    paths = {own: TimelineHistory(own), **histories}
+    return [
+        timeline
+        for timeline, path in sorted(paths.items())
+        if timeline != reach.path.timeline
+        and path.contains(own, end)
+        and follow_path(path, reach.first, reach.segment_size, runs) >= reach.consistent_at
+    ]
+
+
 def judge_reach(
-    reach: WalPlan, record: BackupRecord, target: Target | None, sighting: Sighting | None, *, may_come: bool
+    reach: WalPlan,
+    record: BackupRecord,
+    target: Target | None,
+    sighting: Sighting | None,
+    *,
+    may_come: bool,
+    other_ways: Sequence[int] = (),
 ) -> Sequence[str]:
     """Refuse what cannot work for want of WAL, naming what can; return warnings about what may fall short.
 
-    may_come: whether WAL that is not archived yet can still come while the restored cluster recovers.
+    other_ways: what find_other_ways found. may_come: whether WAL that is not archived yet can still come while the
+    restored cluster recovers.
     """
     may_come = may_come and not reach.is_gap
     if not reach.is_consistent and not (may_come and record.status is Status.WAITING_FOR_WALS):
         raise Refused(
             f"WAL file {reach.missing} is not in the archive, and backup {record.backup_id} needs all up to "
             f"{record.end_wal}",
-            hint="Archive it first (barman archive-wal), or choose another backup.",
+            hint=f"On the way to timeline {other_ways[-1]} nothing is missing: add --target-tli {other_ways[-1]}."
+            if other_ways
+            else "Archive it first (barman archive-wal), or choose another backup.",
         )
     if target is None or sighting is None:
         return _gap_warnings(reach)

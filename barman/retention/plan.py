@@ -14,7 +14,7 @@ from barman.catalog.selection import previous_backup
 from barman.errors import Refused, WalError
 from barman.postgres.wal_names import WalKind, is_segment_name, parse_wal_name
 from barman.retention.policy import Verdict, Word, counted_redundancy, counts
-from barman.wal.needs import has_failed_for_wal
+from barman.wal.needs import has_failed_for_wal, may_serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -189,19 +189,14 @@ def plan_wal_removal(names: Iterable[str], needs: WalNeeds) -> list[str]:
 def _is_needed(name: str, since: str, ranges: Sequence[tuple[str, str]]) -> bool:
     if is_segment_name(name):
         # Nearly all are: a million of them take a second less than by way of their parts.
-        return name >= since or any(_is_between(name, first, last) for first, last in ranges)
+        return name >= since or any(may_serve(name, first, last) for first, last in ranges)
     try:
         wal = parse_wal_name(name)
     except WalError:
         return True
     if wal.kind is WalKind.HISTORY or wal.segment is None or wal.segment >= since:
         return True
-    return any(_is_between(wal.segment, first, last) for first, last in ranges)
-
-
-def _is_between(segment: str, first: str, last: str) -> bool:
-    # A standby may follow its primary to a new timeline during a backup: the position counts, on either timeline.
-    return first[:8] <= segment[:8] <= last[:8] and first[8:] <= segment[8:] <= last[8:]
+    return any(may_serve(wal.segment, first, last) for first, last in ranges)
 
 
 def _may_be_restored(record: BackupRecord) -> bool:

@@ -23,7 +23,8 @@ from barman.sync.state import gather_local, read_primary_info
 from barman.sync.transfer import Transfer
 from barman.sync.tree_copy import TreeCopy
 from barman.sync.wal_copy import Wanted, bring_wal, missing_wal, never_asked
-from barman.wal.needs import Outcome, check_required, required_segments
+from barman.wal.continuity import read_histories
+from barman.wal.needs import Outcome, check_required, possible_names, serving_names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -202,7 +203,7 @@ def _bring_its_wal(
 ) -> None:
     """Fetch the WAL that a backup cannot be restored without, unless sync-wals is just doing that."""
     lines = {entry.name: entry for entry in state.wals}
-    wanted = [Wanted(name, lines.get(name)) for name in _possible_names(record)]
+    wanted = [Wanted(name, lines.get(name)) for name in possible_names(record, lines)]
     lock = server.locks.sync_wal()
     while not _is_complete(server, record):
         if lock.holder() is not None:
@@ -219,12 +220,7 @@ def _bring_its_wal(
 
 
 def _is_complete(server: Server, record: BackupRecord) -> bool:
-    names = _possible_names(record)
+    histories = read_histories(server.wal_archive)
+    names = [name for each in serving_names(record, histories) for name in each]
     missing = {one.name for one in missing_wal(server, [Wanted(name, None) for name in names])}
-    return check_required(record, set(names) - missing, None).outcome is Outcome.COMPLETE
-
-
-def _possible_names(record: BackupRecord) -> list[str]:
-    """Return what the segments a backup needs may be called: on the timeline of its begin, or of its end."""
-    begin = (record.begin_wal or "")[:8]
-    return list(dict.fromkeys(name for one in required_segments(record) for name in (f"{begin}{one[8:]}", one)))
+    return check_required(record, set(names) - missing, None, histories=histories).outcome is Outcome.COMPLETE

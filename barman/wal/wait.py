@@ -29,12 +29,14 @@ def wait_for_wal(
     reporter: Reporter,
     *,
     nudge: Callable[[], None] | None = None,
+    is_replaced: Callable[[], bool] | None = None,
 ) -> bool:
     """Archive what arrives until segment name is archived, and return True; False after timeout_s seconds.
 
     name: None waits for any segment that is newer than what its timeline has now. timeout_s: None or 0 waits for
-    ever. nudge: called at first and then every ten seconds, to bring the server to hand the segment over. What the
-    archiver raises is raised; that somebody else is archiving is not an error.
+    ever. nudge: called at first and then every ten seconds, to bring the server to hand the segment over. is_replaced:
+    called after archiving, says whether another segment that is archived serves as well. What the archiver raises is
+    raised; that somebody else is archiving is not an error.
     """
     deadline = monotonic() + timeout_s if timeout_s else None
     before = _newest(server) if name is None else {}
@@ -48,6 +50,8 @@ def wait_for_wal(
             nudge_at = monotonic() + _NUDGE_EVERY_S
         if landing.may_hold_news():
             _archive(server, reporter)
+            if is_replaced is not None and is_replaced():
+                return True
         else:
             time.sleep(_POLL_S)
     return True

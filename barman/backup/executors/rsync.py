@@ -156,7 +156,8 @@ class RsyncExecutor:
         text = read_label(data)
         label = parse_backup_label(text)
         record = begin_at(replace(record, backup_label=text), parse_lsn(label.start_lsn), label.timeline)
-        return end_at(replace(record, end_time=end.time), parse_lsn(end.lsn), label.timeline)
+        timeline = max(label.timeline, end.timeline or 0)
+        return end_at(replace(record, end_time=end.time), parse_lsn(end.lsn), timeline)
 
     def make_durable(self, record: BackupRecord) -> BackupRecord:
         """Flush the copy."""

@@ -89,3 +89,49 @@ def test_primary_conninfo_of_a_primary_is_ignored_with_a_warning(stream, cluster
     result = server.run("backup", check=False)
     assert "primary_conninfo is ignored" in result.stderr
     assert len(server.backup_ids()) == 1
+
+
+@pytest.mark.pg(each=False)
+@pytest.mark.parametrize("method", ["postgres", "local-rsync"])
+def test_a_promotion_it_follows_while_it_is_copied_is_in_what_it_needs(
+    method, home, pair, clusters, installation, record, scratch
+):
+    primary, standby = pair
+    follower = clusters.standby_of(standby, "follower")
+    server = _server(home, primary, follower, backup_method=method)
+    process = server.home.start("backup", "main", "--bwlimit", "700")
+    wait_until(lambda: "Starting backup copy" in server.home.log_text(), "files are being copied")
+    primary.stop()
+    standby.promote()
+    server.set(
+        primary_conninfo=standby.conninfo(),
+        wal_streaming_conninfo=standby.streaming_conninfo(),
+        wal_conninfo=standby.conninfo(),
+    )
+    server.run("receive-wal", "--create-slot", "--if-not-exists", check=False)
+    standby.load(100)
+    followed = "select received_tli = 2 from pg_stat_wal_receiver"
+    wait_until(lambda: follower.sql(followed) == [(True,)], "the follower is on the new timeline")
+    _catch_up(standby, follower)
+    standby.sql("checkpoint")
+    _catch_up(standby, follower)
+    follower.sql("checkpoint")
+    assert process.poll() is None
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    [backup_id] = server.backup_ids()
+    server.start_streaming(standby)
+    server.close_and_archive(standby)
+    wait_until(lambda: _done(server, record, backup_id), "all its WAL is archived", timeout_s=60, step_s=1)
+    taken = record(server, backup_id)
+    assert taken.begin_wal[:8] == "00000001"
+    expected = standby.checksums()
+    restored = clusters.recover(installation, server.restore(backup_id, scratch / "restored-data" / "data"))
+    assert restored.checksums() == expected
+
+
+def _done(server, record, backup_id):
+    server.home.cron()
+    taken = record(server, backup_id)
+    assert taken.status.value in ("WAITING_FOR_WALS", "DONE"), taken
+    return taken.status.value == "DONE"

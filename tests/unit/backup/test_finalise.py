@@ -84,6 +84,34 @@ def test_a_segment_that_is_received_and_not_archived_is_no_hole(server, backup, 
     assert (record.status, errors) == (Status.WAITING_FOR_WALS, [])
 
 
+@pytest.mark.parametrize(
+    ("fork", "status"),
+    [("0/700100", Status.DONE), ("0/7000FF", Status.WAITING_FOR_WALS), ("0/800000", Status.WAITING_FOR_WALS)],
+    ids=["at the end", "before the end", "in the next segment"],
+)
+def test_the_end_may_be_in_the_first_segment_of_the_timeline_after_a_failover(fork, status, server, backup, deliver):
+    _archive(server, deliver, 5, 6)
+    (server.paths.incoming / "00000002.history").write_text(f"1\t{fork}\tno recovery target specified\n")
+    deliver(name_of(7, timeline=2))
+    archive_wal(server, LogReporter(), verbose=False)
+    assert server.wal_archive.exists(name_of(7, timeline=2))
+    record, errors = _check(server, backup, status=Status.WAITING_FOR_WALS, end_xlog="0/700100")
+    assert (record.status, errors) == (status, [])
+    # Once done, it stays so.
+    assert _check(server, backup)[0].status is status
+
+
+def test_a_backup_that_followed_a_promotion_needs_wal_of_both_timelines(server, backup, deliver):
+    _archive(server, deliver, 5)
+    deliver(name_of(6, timeline=2), name_of(7, timeline=2))
+    (server.paths.incoming / "00000002.history").write_text("1\t0/600100\tno recovery target specified\n")
+    archive_wal(server, LogReporter(), verbose=False)
+    record, errors = _check(
+        server, backup, status=Status.WAITING_FOR_WALS, end_wal=name_of(7, timeline=2), end_xlog="0/700100"
+    )
+    assert (record.status, errors) == (Status.DONE, [])
+
+
 def test_a_done_backup_whose_wal_was_taken_away_is_done_no_more(server, backup, deliver):
     _archive(server, deliver, 5, 6, 7)
     (server.paths.wals / name_of(6)[:16] / name_of(6)).unlink()

@@ -35,6 +35,12 @@ def test_a_backup_never_ends_before_it_begins():
     assert record.begin_wal == record.end_wal == "00000001000000000000000B"
 
 
+def test_a_backup_that_ends_on_a_newer_timeline_in_the_segment_it_began_in_ends_in_that_of_the_newer():
+    record = end_at(begin_at(EMPTY, parse_lsn("0/B000028"), 1), parse_lsn("0/B000200"), 2)
+    assert (record.begin_wal, record.end_wal) == ("00000001000000000000000B", "00000002000000000000000B")
+    assert (record.timeline, record.end_timeline) == (1, 2)
+
+
 def test_a_position_is_written_as_scripts_know_it():
     record = begin_at(EMPTY, parse_lsn("0/B0000C8"), 1)
     text = describe_position(record.begin_xlog, record.begin_wal, record.begin_offset)

@@ -8,6 +8,7 @@ import pytest
 
 from barman.catalog.record import BackupId, BackupRecord, Status
 from barman.cron.children import find_backup_to_check, needs_archiving
+from barman.postgres.timelines import Branch, TimelineHistory
 from barman.wal.needs import MISSING_WAL
 from barman.wal.queue import Waiting
 
@@ -70,4 +71,25 @@ HOLED = _record(4, Status.FAILED, error=f"{MISSING_WAL}{THREE}")
     ],
 )
 def test_the_backup_worth_checking_is_found(records, archived, running, chosen):
-    assert find_backup_to_check(records, archived.__contains__, is_backup_running=running) == chosen
+    found = find_backup_to_check(records, archived.__contains__, is_backup_running=running, read_histories=dict)
+    assert found == chosen
+
+
+@pytest.mark.parametrize("status", [Status.WAITING_FOR_WALS, Status.FAILED])
+def test_a_backup_whose_end_has_come_on_a_newer_timeline_goes_first(status):
+    error = f"{MISSING_WAL}{TWO}" if status is Status.FAILED else None
+    forked = _record(2, status, end_wal=TWO, end_xlog="0/2000100", error=error)
+    archived = {f"00000002{TWO[8:]}"}
+    histories = {2: TimelineHistory(2, (Branch(1, 0x2000200, ""),))}
+    found = find_backup_to_check(
+        [WAITING, forked], archived.__contains__, is_backup_running=False, read_histories=lambda: histories
+    )
+    assert found == forked
+
+
+def test_histories_are_read_only_for_a_backup_that_waits():
+    def read_histories():
+        raise AssertionError
+
+    done = _record(1, Status.DONE)
+    assert find_backup_to_check([done], (), is_backup_running=False, read_histories=read_histories) is None

@@ -160,6 +160,27 @@ def test_what_an_export_needs_must_be_there(catalog, export, tmp_path):
         export()
 
 
+@pytest.mark.parametrize(
+    ("begin", "needed"),
+    [
+        pytest.param(segment(2), [segment(2), segment(3, 2)], id="archived on the timeline that begins behind its end"),
+        pytest.param(segment(1), [segment(1), segment(2), segment(3, 2)], id="followed to another timeline"),
+    ],
+)
+def test_wal_of_a_newer_timeline_travels_with_its_history(begin, needed, catalog, server, export):
+    end = segment(3, 2) if begin == segment(1) else segment(3)
+    catalog.write_record(replace(catalog.backups.get(FIRST), begin_wal=begin, end_wal=end))
+    (catalog.paths.wals / archive_key(HISTORY)).write_text("1\t0/3000100\tno recovery target specified\n")
+    server.wal_archive.remove([segment(3)])
+    catalog.add_wal([*(segment(number) for number in (1, 2, 4, 5)), HISTORY, segment(3, 2)])
+    (catalog.paths.wals / archive_key(HISTORY)).write_text("1\t0/3000100\tno recovery target specified\n")
+    path = export()
+    empty(catalog)
+    import_backup(server, path, LogReporter())
+    assert sorted(entry.name for entry in server.xlogdb.entries()) == sorted([*needed, HISTORY])
+    assert server.wal_archive.missing([*needed, HISTORY]) == []
+
+
 def test_a_failed_export_leaves_nothing(catalog, export, out):
     os.mkfifo(catalog.paths.data_dir(FIRST) / "pipe")
 

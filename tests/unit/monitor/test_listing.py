@@ -26,6 +26,7 @@ from tests.support.settings import load_text
 NOW = BEGINNING + timedelta(days=30)
 FIRST, SECOND, THIRD, FOURTH = (backup_id(number) for number in (1, 2, 3, 4))
 SIZE = len(segment(1))
+END = "0/A000100"
 
 
 @pytest.fixture
@@ -244,6 +245,17 @@ def test_each_target_has_its_files(catalog, server):
     (catalog.paths.data_dir(FIRST) / "pg_wal").mkdir()
     assert files(server, Target.DATA) == data
     assert files(server, Target.DATA, empty_directories=True) == [*data, "pg_wal"]
+
+
+def test_the_wal_of_a_backup_whose_end_is_archived_on_a_newer_timeline_is_listed(catalog, server):
+    catalog.write_record(replace(catalog.backups.get(FIRST), begin_wal=segment(9), end_wal=segment(10), end_xlog=END))
+    (catalog.paths.wals / archive_key(HISTORY)).write_text(f"1\t{END}\tno recovery target specified\n")
+    server.wal_archive.remove([segment(10)])
+    standalone = files(server, Target.STANDALONE)
+    assert standalone[-3:] == [HISTORY, segment(9), segment(10, 2)]
+    assert files(server, Target.FULL) == standalone
+    found = details(server, FIRST)
+    assert (found.timelines, found.hole) == ((2,), None)
 
 
 def test_a_history_file_that_cannot_be_read_is_passed_over(catalog, server):

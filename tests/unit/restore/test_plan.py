@@ -211,6 +211,27 @@ def test_what_cannot_work_is_refused(view, changes, reason):
         _plan(view=view, **changes)
 
 
+# The end of the backup is there on timeline 2 only, which begins behind it in the same segment.
+FAILED_OVER = ArchiveView(
+    {2: TimelineHistory(2, (Branch(1, 2 * SIZE + 0x100, ""),))}, collect_runs([segment_name(2, 2, SIZE)], SIZE)
+)
+
+
+@pytest.mark.parametrize("timeline", [None, "latest", 2])
+def test_a_backup_whose_last_segment_is_there_on_a_newer_timeline_is_restored_along_that(timeline):
+    plan = _plan(view=FAILED_OVER, target=TargetOptions(timeline=timeline))
+    assert [copy.name for copy in plan.wal.copies()] == [segment_name(2, 2, SIZE)]
+    assert plan.wal.path.timeline == 2
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize("timeline", ["current", 1])
+def test_where_the_end_is_on_another_timeline_only_that_one_is_named(timeline):
+    with pytest.raises(Refused, match="000000010000000000000002 is not in the archive") as caught:
+        _plan(view=FAILED_OVER, target=TargetOptions(timeline=timeline))
+    assert caught.value.hint == "On the way to timeline 2 nothing is missing: add --target-tli 2."
+
+
 def test_a_hole_is_a_warning_when_nothing_is_known_to_be_behind_it():
     plan = _plan(view=_view(2, 4))
     assert "000000010000000000000003 is missing" in plan.warnings[0]

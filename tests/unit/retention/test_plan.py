@@ -208,6 +208,15 @@ def test_a_standalone_range_covers_both_timelines_of_a_backup_that_saw_a_switch(
     ]  # fmt: skip
 
 
+def test_a_standalone_range_covers_its_last_segment_on_newer_timelines():
+    records = catalog(backup(1, 2, 4), backup(3, segment(9, 3)))
+    names = [segment(n, timeline) for timeline in (1, 2, 3) for n in (3, 4, 5)]
+
+    assert removed(names, records, {1: KeepTarget.STANDALONE}) == [
+        segment(5, 1), segment(3, 2), segment(5, 2), segment(3, 3), segment(5, 3),
+    ]  # fmt: skip
+
+
 def test_timelines_above_stay_whole():
     names = [segment(2, 1), segment(2, 2), segment(2, 3)]
 

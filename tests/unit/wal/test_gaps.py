@@ -46,6 +46,17 @@ def _backup(day, first, last, *, timeline=1, **fields):
     return BackupRecord(BackupId(f"202611{day:02}T000000"), **{**stated, **fields})
 
 
+def test_a_backup_that_ends_where_a_timeline_begins_is_recovered_along_that_without_a_hole():
+    forked = {2: TimelineHistory(2, (Branch(1, 6 * SIZE + 0x100, ""),))}
+    runs = _runs(4, 5, second=(6, 7))
+    record = _backup(1, 5, 6)
+    assert find_gaps(runs, forked, SIZE) == ()
+    [*_, reach] = reach_of(starts_of([record], {})[0], runs, forked, (), SIZE)
+    assert (reach.path.timeline, reach.last, reach.gap) == (2, 7, None)
+    [window] = find_windows(starts_of([record], {}), runs, forked, SIZE)
+    assert (window.timeline, window.start_lsn, window.last) == (2, 6 * SIZE + 0x100, _name(7, 2))
+
+
 def _judge(runs, *records, histories=None, keeps=None, came=None):
     histories = histories or {}
     return judge_gaps(

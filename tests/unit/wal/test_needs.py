@@ -10,14 +10,21 @@ from hypothesis import strategies as st
 
 from barman.catalog.record import BackupId, BackupRecord, Status
 from barman.errors import CatalogError
+from barman.postgres.lsn import format_lsn
+from barman.postgres.timelines import Branch, TimelineHistory
 from barman.postgres.wal_names import segment_name
 from barman.wal.needs import (
     MISSING_WAL,
     Outcome,
+    Verdict,
     check_required,
     has_failed_for_wal,
     may_become_complete,
+    may_serve,
+    possible_names,
     required_segments,
+    serving_names,
+    stand_ins,
 )
 
 MIB = 1 << 20
@@ -85,6 +92,95 @@ def test_segments_on_the_old_timeline_count_when_a_standby_followed_to_a_new_one
     record = replace(_record(5, 7, timeline=2), begin_wal=segment_name(1, 5, 16 * MIB))
     present = _names(5, 6, timeline=1) | _names(7, timeline=2)
     assert check_required(record, present, segment_name(2, 7, 16 * MIB)).outcome is Outcome.COMPLETE
+
+
+END = 8 * 16 * MIB + 0x100
+
+
+def _histories(*paths):
+    """Each path: (timeline, position) of the ancestors, then the timeline itself."""
+    made = [TimelineHistory(path[-1], tuple(Branch(*each, "") for each in path[:-1])) for path in paths]
+    return {history.timeline: history for history in made}
+
+
+@pytest.mark.parametrize(
+    ("paths", "timelines"),
+    [
+        pytest.param([], (), id="no history"),
+        pytest.param([((1, END), 2)], (2,), id="forks at the end"),
+        pytest.param([((1, END + 1), 2)], (2,), id="forks behind the end"),
+        pytest.param([((1, END - 1), 2)], (), id="forks before the end"),
+        pytest.param([((1, 9 * 16 * MIB), 2)], (), id="forks at the next segment, the own one is complete"),
+        pytest.param([((1, 11 * 16 * MIB), 2)], (), id="forks in a later segment"),
+        pytest.param([((1, END), 2), ((1, END + 8), 3)], (2, 3), id="two forks"),
+        pytest.param([((1, END), (2, END + 8), 3)], (3,), id="two promotions in one segment"),
+        pytest.param([((1, END), (2, 20 * 16 * MIB), 3)], (2,), id="another promotion later"),
+        pytest.param([((4, END), 5)], (), id="another line"),
+    ],
+)
+def test_the_first_segment_of_a_timeline_that_begins_behind_the_end_stands_in_for_the_last(paths, timelines):
+    record = _record(5, 8, end_xlog=format_lsn(END))
+    names = tuple(segment_name(timeline, 8, 16 * MIB) for timeline in timelines)
+    assert stand_ins(record, _histories(*paths)) == names
+    for name in names:
+        others = _names(5, 6, 7)
+        assert may_serve(name, record.begin_wal, record.end_wal)
+        complete = check_required(record, {*others, name}, None, histories=_histories(*paths))
+        assert complete.outcome is Outcome.COMPLETE
+        assert check_required(record, {*others, name}, None).outcome is Outcome.WAITING
+
+
+def test_nothing_stands_in_for_an_end_that_is_not_known():
+    histories = _histories(((1, END), 2))
+    for end in (None, "junk"):
+        assert stand_ins(_record(5, 8, end_xlog=end), histories) == ()
+    assert stand_ins(replace(_record(), end_wal=None), histories) == ()
+    assert serving_names(replace(_record(), end_wal=None), histories) == ()
+
+
+def test_only_the_last_segment_has_a_stand_in():
+    record = _record(5, 8, end_xlog=format_lsn(END))
+    stand_in = segment_name(2, 8, 16 * MIB)
+    present = {*_names(5, 6), segment_name(2, 7, 16 * MIB), stand_in}
+    verdict = check_required(record, present, segment_name(1, 6, 16 * MIB), histories=_histories(((1, END), 2)))
+    assert verdict == (Verdict(Outcome.HOLE, segment_name(1, 7, 16 * MIB)))
+    assert not may_serve(segment_name(2, 7, 16 * MIB), record.begin_wal, record.end_wal)
+
+
+def test_a_stand_in_that_is_coming_is_waited_for():
+    record = _record(5, 8, end_xlog=format_lsn(END))
+    histories = _histories(((1, END), 2))
+    coming = {segment_name(2, 8, 16 * MIB)}
+    verdict = check_required(record, _names(5, 6, 7), segment_name(1, 20, 16 * MIB), coming=coming, histories=histories)
+    assert verdict == Verdict(Outcome.WAITING, segment_name(1, 8, 16 * MIB))
+    assert check_required(record, _names(5, 6, 7), segment_name(1, 20, 16 * MIB), histories=histories).outcome is (
+        Outcome.HOLE
+    )
+
+
+def test_a_history_says_which_timeline_each_segment_is_needed_of():
+    record = replace(_record(5, 8, timeline=3), begin_wal=segment_name(1, 5, 16 * MIB))
+    histories = _histories(((1, 6 * 16 * MIB + 8), (2, 8 * 16 * MIB + 8), 3))
+    needed = (segment_name(1, 5, 16 * MIB), *sorted(_names(6, 7, timeline=2)), segment_name(3, 8, 16 * MIB))
+    assert serving_names(record, histories) == tuple((name,) for name in needed)
+    assert check_required(record, set(needed), None, histories=histories).outcome is Outcome.COMPLETE
+    assert all(may_serve(name, record.begin_wal, record.end_wal) for name in needed)
+
+
+def test_what_a_backup_may_need_is_known_before_any_history_is():
+    record = _record(5, 6, timeline=2)
+    there = ["00000002.history", "00000003.history", segment_name(3, 5, 16 * MIB), segment_name(3, 6, 16 * MIB)]
+    there += [f"{segment_name(2, 5, 16 * MIB)}.00000028.backup", f"{segment_name(2, 6, 16 * MIB)}.partial"]
+    expected = [*sorted(_names(5, 6, timeline=2)), "00000003.history", segment_name(3, 6, 16 * MIB)]
+    assert possible_names(record, there) == expected
+    assert possible_names(replace(record, end_wal=None), there) == []
+
+
+def test_the_old_timelines_segment_is_not_the_end_on_the_new_one():
+    record = replace(_record(8, 8, timeline=2), begin_wal=segment_name(1, 8, 16 * MIB))
+    old, new = segment_name(1, 8, 16 * MIB), segment_name(2, 8, 16 * MIB)
+    assert check_required(record, {old}, None).outcome is Outcome.WAITING
+    assert check_required(record, {new}, None).outcome is Outcome.COMPLETE
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_the_server_is_nudged_at_once(server):
     assert wait_for_wal(server, name_of(7), 20, LogReporter(), nudge=lambda: _deliver(server, 7))
 
 
+def test_another_segment_that_serves_as_well_ends_the_waiting(server):
+    _deliver(server, 5)
+    assert wait_for_wal(
+        server, name_of(7), 20, LogReporter(), is_replaced=lambda: server.wal_archive.exists(name_of(5))
+    )
+
+
 def test_somebody_else_may_be_archiving(server):
     _deliver(server, 5)
     with server.locks.archive_wal():
