@@ -346,7 +346,8 @@ class _Records(logging.Handler):
         self.names.add(record.name.partition(".")[0])
 
 
-def test_nothing_of_paramiko_reaches_the_user(sshd, known, capfd):
+def test_nothing_of_paramiko_reaches_the_user(sshd, known, capfd, caplog):
+    caplog.set_level(logging.DEBUG, logger="barman")
     root, records = logging.getLogger(), _Records()
     level = root.level
     root.addHandler(records)
