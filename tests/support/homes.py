@@ -34,7 +34,7 @@ def our_programs() -> Path:
 _LOCAL_SSH = """#!/bin/sh
 while :; do
     case $1 in
-        -p) shift 2 ;;
+        -[op]) shift 2 ;;
         -*) shift ;;
         *) break ;;
     esac

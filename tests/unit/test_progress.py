@@ -19,7 +19,7 @@ class _Clock:
 
 
 def test_the_log_is_told_once_a_minute(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="barman")
     clock = _Clock()
     bar = LogBar("Copying", 4 << 30, "bytes", clock=clock)
     for _ in range(1023):
@@ -29,7 +29,7 @@ def test_the_log_is_told_once_a_minute(caplog):
 
 
 def test_the_log_is_told_that_nothing_moves(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="barman")
     clock = _Clock()
     with LogReporter().bar("Copying", total=None, unit="bytes") as real:
         real.advance(0)
