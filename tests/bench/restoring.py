@@ -162,9 +162,11 @@ def _back_up(server: BarmanServer, cluster: Cluster, kind: str) -> str:
     def has_wal() -> bool:
         cluster.switch_wal()
         server.run("archive-wal")
+        # Barman 3.19 leaves an incremental one waiting otherwise
+        server.run("check-backup", backup)
         return bool(server.json("show-backup", backup)[server.name]["status"] == "DONE")
 
-    wait_until(has_wal, "WAL is archived", step_s=0.5, timeout_s=120)
+    wait_until(has_wal, f"WAL of {server.name} is archived", step_s=0.5, timeout_s=120)
     return backup
 
 
