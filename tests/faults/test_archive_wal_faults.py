@@ -10,12 +10,12 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from barman.storage.compress.decoded import open_decoded
+from tests.support import file_systems
 from tests.support.archiving import archiving_server, deliver, errors, left, listed, put, stored
 from tests.support.faults import needs_strace, run_with_fault
 from tests.support.processes import run
@@ -217,12 +217,8 @@ def small_disk(scratch) -> Iterator[Path]:
         pytest.skip("only root can mount a file system")
     directory = scratch / "small"
     directory.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", directory], check=False)
-    if mounted.returncode:
-        pytest.skip("file systems cannot be mounted here")
-    give(directory)
-    yield directory
-    subprocess.run(["umount", directory], check=True)
+    with file_systems.small_disk(directory, "size=6m"):
+        yield directory
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
@@ -243,7 +239,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing(small_disk, make_home, compre
     lines = {line.split("\t")[0] for line in (small_disk / "main-xlog.db").read_text().splitlines()}
     assert kept | lines == set(names)
     assert lines <= {path.name for path in archive}
-    subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
+    file_systems.remount(small_disk, "size=40m")
     server.run("archive-wal")
     lines = [line.split("\t")[0] for line in (small_disk / "main-xlog.db").read_text().splitlines()]
     assert sorted(lines) == sorted(path.name for path in small_disk.rglob("0*") if path.is_file()) == names
@@ -278,7 +274,7 @@ def test_a_disk_that_is_full_for_the_catalogue_too(small_disk, make_home):
 def test_a_read_only_archive_is_one_line(small_disk, make_home):
     server = archiving_server(make_home("ro"), wals_directory=small_disk)
     deliver(server.incoming, *STREAMED)
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    file_systems.remount(small_disk, "ro")
     result = server.run("archive-wal", check=False)
     assert result.status == 1
     assert re.fullmatch(r"ERROR: .*Read-only file system\n", result.stderr), result

@@ -7,7 +7,6 @@ import functools
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 
@@ -22,6 +21,7 @@ from barman.errors import BackupFailed
 from barman.progress import LogReporter
 from barman.server import open_server
 from tests.support.faults import needs_strace, run_with_fault
+from tests.support.file_systems import small_disk
 from tests.support.processes import children_of, processes_of, wait_until
 from tests.support.users import give
 from tests.support.verify import assert_backup_is_whole
@@ -246,7 +246,7 @@ def test_a_frozen_server_does_not_hold_it_for_ever(server, cluster, monkeypatch)
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system")
 def test_a_full_disk_is_named_and_the_record_says_failed(home, cluster):
     cluster.load(20000)
-    with _small_disk(home.path, "40m"):
+    with small_disk(home.path, "size=40m"):
         server = home.streaming(cluster)
         server.start_streaming(cluster)
         server.close_and_archive(cluster)
@@ -260,16 +260,6 @@ def test_a_full_disk_is_named_and_the_record_says_failed(home, cluster):
         assert "No space left on device" in record.error
         _assert_nothing_runs(server)
         server.run("list-backups")
-
-
-@contextlib.contextmanager
-def _small_disk(directory, size):
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", directory], check=True)
-    try:
-        give(directory, 0o755)
-        yield
-    finally:
-        subprocess.run(["umount", "-l", directory], check=True)
 
 
 def _run_with_fault(server, calls, fault, when, *, threads=False):

@@ -6,18 +6,16 @@ The surviving backup keeps every file and all its WAL; what is listed as a backu
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import file_systems
 from tests.support.catalogs import HISTORY, HandMade, backup_id, label, segment
 from tests.support.faults import needs_strace, run_with_fault
 from tests.support.processes import run
-from tests.support.users import give
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,20 +166,13 @@ def mark_of(server: BarmanServer) -> Path:
     return server.directory / "meta"
 
 
+@pytest.mark.skipif(not file_systems.is_possible("ext4"), reason="no file system can be mounted here")
 def test_on_a_really_full_disk_a_backup_can_be_deleted(make_home, tmp_path):
-    if not can_mount():
-        pytest.skip("needs root to mount a small file system")
     home = make_home("full")
     server = home.server(conninfo="host=/nonexistent", archiver="on", backup_method="postgres")
     server.directory.mkdir()
-    image = tmp_path / "image"
-    with image.open("wb") as file:
-        file.truncate(8 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, server.directory], check=True)
-    try:
+    with file_systems.mounted("ext4", server.directory, tmp_path / "image", 8):
         shutil.rmtree(server.directory / "lost+found")
-        give(server.directory)
         catalog = catalog_of(server)
         catalog.make_directories()
         catalog.add_backup(1, 2, 3, children_backup_ids=(CHILD,))
@@ -193,12 +184,6 @@ def test_on_a_really_full_disk_a_backup_can_be_deleted(make_home, tmp_path):
         server.run("delete", ROOT)
 
         require_gone(server)
-    finally:
-        subprocess.run(["umount", server.directory], check=True)
-
-
-def can_mount() -> bool:
-    return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and os.path.exists("/dev/loop-control")
 
 
 def fill(path: Path) -> None:

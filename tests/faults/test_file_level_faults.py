@@ -13,8 +13,8 @@ import time
 import pytest
 
 from barman.catalog.record import Status, parse_record
+from tests.support.file_systems import small_disk
 from tests.support.processes import children_of, is_alive, processes_of, wait_until
-from tests.support.users import give
 
 pytestmark = pytest.mark.pg(each=False)
 
@@ -224,7 +224,7 @@ def test_a_full_disk_is_named_and_does_not_hold_the_server(home, clusters, insta
     cluster = clusters.make(installation, segment_size=1 << 20)
     cluster.load(40000)
     # WAL cannot be archived while the disk is full, which must not hold the end of the backup.
-    with _small_disk(home.path, "30m"):
+    with small_disk(home.path, "size=30m"):
         server = home.copying(cluster, archiver="on", streaming_archiver="off", slot_name=None, create_slot=None)
         cluster.archive_with(f"cp %p {server.incoming}/%f")
         server.run("check", check=False)
@@ -242,16 +242,6 @@ def test_a_full_disk_is_named_and_does_not_hold_the_server(home, clusters, insta
         assert "No space left on device" in record.error
         _assert_nothing_runs(server, cluster)
         server.run("list-backups")
-
-
-@contextlib.contextmanager
-def _small_disk(directory, size):
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", directory], check=True)
-    try:
-        give(directory, 0o755)
-        yield
-    finally:
-        subprocess.run(["umount", "-l", directory], check=True)
 
 
 @pytest.mark.pg("< 15", each=False)

@@ -7,12 +7,12 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.file_systems import small_disk
 from tests.support.processes import children_of, processes_of, wait_until
 from tests.support.sshd import is_ssh_possible
 from tests.support.users import give
@@ -155,14 +155,11 @@ def test_interrupted_it_leaves_no_rsync_behind(server, options, place):
 def test_a_full_disk_is_named(limit, reason, server, options, place):
     disk = place / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"{limit},mode=0777", "tmpfs", disk], check=True)
-    try:
+    with small_disk(disk, limit):
         text = _refused(server, disk / "data", *options)
         assert reason in text
         assert len(text) < 1000
         assert not (disk / "data" / "global" / "pg_control").exists()
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_host_without_rsync_is_refused_before_anything_is_written(server, scratch, place):

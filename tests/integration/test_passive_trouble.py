@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from tests.support import file_systems
 from tests.support.archiving import archiving_server, catalogue, listed, stored
 from tests.support.catalogs import HandMade, backup_id, segment
 from tests.support.passive import archive, login_to, passive_server, tree
@@ -335,11 +335,8 @@ def small_disk(node):
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
     node.directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k,mode=0777", "tmpfs", node.directory]
-    if subprocess.run(mount, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield node.directory
-    subprocess.run(["umount", "-l", node.directory], check=True)
+    with file_systems.small_disk(node.directory, "size=600k"):
+        yield node.directory
 
 
 def test_a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room(made, primary, small_disk, node):
@@ -352,7 +349,7 @@ def test_a_full_disk_is_told_and_the_copy_goes_on_when_there_is_room(made, prima
     assert "No space left on device" in result.stderr
     assert _statuses(node)[_BACKUP] in {"FAILED", "SYNCING"}
     assert not (node.base / _BACKUP / "data" / "base" / "1" / "large").exists()
-    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    file_systems.remount(small_disk, "size=20m")
     node.home.cron()
     assert _statuses(node) == {_BACKUP: "DONE"}
     assert tree(node.base / _BACKUP) == tree(primary.base / _BACKUP)

@@ -1,4 +1,4 @@
-"""File systems of the tests' own, on loop devices; for root only."""
+"""File systems of the tests' own, on loop devices or in memory; for root only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MAKERS = {"xfs": ("mkfs.xfs", "-q", "-m", "reflink=1"), "btrfs": ("mkfs.btrfs", "-q")}
+_MAKERS = {
+    "ext4": ("mkfs.ext4", "-q", "-m", "0"),
+    "xfs": ("mkfs.xfs", "-q", "-m", "reflink=1"),
+    "btrfs": ("mkfs.btrfs", "-q"),
+}
 
 
 def is_possible(kind: str) -> bool:
-    """Whether a file system of this kind can be made and mounted here: xfs or btrfs."""
+    """Whether a file system of this kind can be made and mounted here: ext4, xfs or btrfs."""
     return os.geteuid() == 0 and _MAKERS.get(kind) is not None and shutil.which(_MAKERS[kind][0]) is not None
 
 
@@ -35,6 +39,22 @@ def mounted(kind: str, directory: Path, image: Path, size_mib: int) -> Iterator[
     finally:
         subprocess.run(["umount", "-l", str(directory)], check=True)
         image.unlink()
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, options: str) -> Iterator[None]:
+    """Mount a file system in memory on directory, for the unprivileged user; options as `size=40m`."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], check=True)
+    try:
+        give(directory, 0o755)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def remount(directory: Path, options: str) -> None:
+    """Change the options of a mounted file system: `size=40m`, `ro`."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(directory)], check=True)
 
 
 def used_bytes(directory: Path) -> int:

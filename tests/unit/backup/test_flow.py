@@ -14,8 +14,8 @@ from barman.backup.request import BackupRequest
 from barman.catalog.record import Status
 from barman.errors import BackupFailed
 from barman.host import clock
-from barman.postgres.facts import ServerFacts
 from barman.progress import LogReporter
+from tests.support.facts import facts_of_a_primary
 
 
 class Executor:
@@ -57,22 +57,7 @@ class ClosedTerminal(LogReporter):
 
 
 def _prepared(server, reporter):
-    facts = ServerFacts(
-        version_num=150018,
-        in_recovery=False,
-        system_identifier="7",
-        timeline=1,
-        current_lsn="0/2000028",
-        redo_lsn="0/2000028",
-        server_time=clock.now(),
-        is_superuser=True,
-        has_monitoring_privileges=True,
-        has_checkpoint_privileges=True,
-        has_backup_privileges=True,
-        settings={},
-        config_files=(),
-        tablespaces=(),
-    )
+    facts = facts_of_a_primary(server_time=clock.now())
     return Prepared(Job(server, server.settings, facts, reporter), Executor(), None)
 
 

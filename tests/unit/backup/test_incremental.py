@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 import pytest
 
 from barman.backup.incremental import checksum_warning, require_parent, require_server_can
 from barman.catalog.record import BackupId, BackupRecord, Status
 from barman.errors import Refused
-from barman.postgres.facts import ServerFacts, Setting
+from tests.support.facts import facts_of_a_primary
 
 
 def _backup(backup_id="20260101T000000", **fields):
@@ -18,21 +16,8 @@ def _backup(backup_id="20260101T000000", **fields):
 
 
 def _facts(version_num, summarize_wal=None):
-    settings = {} if summarize_wal is None else {"summarize_wal": Setting(summarize_wal)}
-    return ServerFacts(
-        version_num=version_num,
-        in_recovery=False,
-        system_identifier="1",
-        timeline=1,
-        current_lsn="0/1000000",
-        redo_lsn="0/1000000",
-        server_time=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        is_superuser=False,
-        has_backup_privileges=True,
-        has_monitoring_privileges=True,
-        has_checkpoint_privileges=True,
-        settings=settings,
-    )
+    settings = {} if summarize_wal is None else {"summarize_wal": summarize_wal}
+    return facts_of_a_primary(settings, version_num=version_num)
 
 
 @pytest.mark.parametrize("status", [Status.DONE, Status.WAITING_FOR_WALS])

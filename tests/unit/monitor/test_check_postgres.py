@@ -10,31 +10,15 @@ import pytest
 
 from barman.monitor.check_facts import LocalFacts, PostgresProbe, RemoteFacts, StreamingProbe, ToolFacts, ToolProbe
 from barman.monitor.check_postgres import judge_backup_tools, judge_identity, judge_postgres, judge_wal_transport
-from barman.postgres.facts import ArchiverStats, ServerFacts, Setting, Slot, SystemIdentity
+from barman.postgres.facts import ArchiverStats, Setting, Slot, SystemIdentity
+from tests.support.facts import facts_of_a_primary
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 
 
 def _facts(**changed):
-    facts = ServerFacts(
-        version_num=150018,
-        in_recovery=False,
-        system_identifier="7",
-        timeline=1,
-        current_lsn="0/3000060",
-        redo_lsn="0/3000028",
-        server_time=NOW,
-        is_superuser=False,
-        has_backup_privileges=True,
-        has_monitoring_privileges=True,
-        has_checkpoint_privileges=True,
-        settings={
-            "wal_level": Setting("replica"),
-            "archive_mode": Setting("on"),
-            "archive_command": Setting("cp %p /x/%f"),
-        },
-    )
-    return replace(facts, **changed)
+    archiving = {"wal_level": "replica", "archive_mode": "on", "archive_command": "cp %p /x/%f"}
+    return replace(facts_of_a_primary(archiving, server_time=NOW), **changed)
 
 
 def _with(**settings):

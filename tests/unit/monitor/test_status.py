@@ -14,22 +14,12 @@ from barman.human import ctime
 from barman.monitor.check_facts import PostgresProbe
 from barman.monitor.servers import describe, plain
 from barman.monitor.status import status_items
-from barman.postgres.facts import ArchiverStats, ServerFacts, Setting
+from barman.postgres.facts import ArchiverStats
+from tests.support.facts import facts_of_a_primary
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
-FACTS = ServerFacts(
-    version_num=150018,
-    in_recovery=False,
-    system_identifier="7",
-    timeline=1,
-    current_lsn="0/3000060",
-    redo_lsn="0/3000028",
-    server_time=NOW,
-    is_superuser=True,
-    has_backup_privileges=True,
-    has_monitoring_privileges=True,
-    has_checkpoint_privileges=True,
-    settings={"data_directory": Setting("/data"), "archive_command": Setting("cp %p /x/%f")},
+FACTS = facts_of_a_primary(
+    {"data_directory": "/data", "archive_command": "cp %p /x/%f"}, server_time=NOW, is_superuser=True
 )
 STATS = ArchiverStats(9, "000000010000000000000002", NOW, 0, None, None, 0.0964, NOW)
 

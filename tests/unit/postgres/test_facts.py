@@ -6,25 +6,21 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from barman.postgres.connection import _switch_result
-from barman.postgres.facts import ArchiverStats, ServerFacts, Setting, parse_synchronous_standby_names
+from barman.postgres.facts import ArchiverStats, Setting, parse_synchronous_standby_names
 from barman.postgres.queries import FACTS, REPLICATION_CLIENTS, SWITCH_WAL, for_version
+from tests.support.facts import facts_of_a_primary
 
 MIB = 1 << 20
 NOW = datetime(2026, 11, 21, 6, tzinfo=timezone.utc)
 
-FACTS_OF_A_PRIMARY = ServerFacts(
-    version_num=150018,
-    in_recovery=False,
+FACTS_OF_A_PRIMARY = facts_of_a_primary(
+    {"wal_segment_size": Setting("16777216", "B"), "config_file": "/pg/postgresql.conf"},
     system_identifier="7710492848542003314",
     timeline=2,
     current_lsn="0/5000000",
     redo_lsn="0/4000028",
     server_time=NOW,
-    is_superuser=False,
-    has_backup_privileges=True,
-    has_monitoring_privileges=True,
     has_checkpoint_privileges=False,
-    settings={"wal_segment_size": Setting("16777216", "B"), "config_file": Setting("/pg/postgresql.conf")},
     config_files=("/pg/postgresql.conf", "/pg/postgresql.auto.conf"),
 )
 

@@ -1,28 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
 
 import pytest
 
 from barman.catalog.identity import Identity
-from barman.postgres.facts import ServerFacts, Setting, SystemIdentity
+from barman.postgres.facts import Setting, SystemIdentity
 from barman.wal.receive import preflight_problems
+from tests.support.facts import facts_of_a_primary
 
-FACTS = ServerFacts(
-    version_num=150018,
-    in_recovery=False,
-    system_identifier="77",
-    timeline=1,
-    current_lsn="0/5000000",
-    redo_lsn="0/4000028",
-    server_time=datetime(2026, 11, 21, tzinfo=timezone.utc),
-    is_superuser=False,
-    has_backup_privileges=False,
-    has_monitoring_privileges=True,
-    has_checkpoint_privileges=False,
-    settings={"wal_level": Setting("replica")},
-)
+FACTS = facts_of_a_primary({"wal_level": "replica"}, system_identifier="77", current_lsn="0/5000000")
 STREAMED = SystemIdentity("77", 1, "0/5000000")
 
 
