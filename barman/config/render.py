@@ -10,7 +10,7 @@ from barman.config.options import GROUPS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from barman.config.options import Option
+    from barman.config.option import Option
 
 _SAMPLE_VALUES = {
     "barman_home": "/var/lib/barman",

@@ -16,7 +16,7 @@ from barman.config.values import Empty, is_unset, is_url
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from barman.config.options import Option
+    from barman.config.option import Option
     from barman.config.sources import Setting, Sources
     from barman.config.values import Value
 

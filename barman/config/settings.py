@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from barman.config.options import Option
+    from barman.config.option import Option
     from barman.config.values import Value
 
 _PATH_KINDS = (DIRECTORY, FILE, ABSOLUTE_PATH, DIRECTORY_OR_URL)

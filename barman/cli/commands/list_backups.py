@@ -31,7 +31,7 @@ def command(app: App, server_names: Sequence[str], minimal: bool) -> None:
       barman list-backups main
       barman list-backups --minimal all
     """
-    from barman.cli.render.backups import line_to_json, render_line
+    from barman.cli.render.backup_list import line_to_json, render_line
     from barman.monitor.listing import list_backups
 
     def list_one(server: Server) -> None:

@@ -59,7 +59,7 @@ def command(app: App, server_names: Sequence[str], explain: bool, simulate: int,
 
 
 def _explain(app: App, server: Server, now: datetime) -> dict[str, object]:
-    from barman.cli.render.backups import status_word
+    from barman.cli.render.backup_list import status_word
     from barman.retention.judge import server_policy, server_verdicts
 
     records = server.backups.load()
@@ -67,8 +67,8 @@ def _explain(app: App, server: Server, now: datetime) -> dict[str, object]:
     minimum = server.settings.minimum_redundancy
     app.output.show(f"Server {server.name}: {policy or 'no retention policy'}, minimum redundancy {minimum}")
     for backup_id in sorted(found, reverse=True):
-        word, reason = found[backup_id]
-        app.output.show(f"\t{backup_id} - {word.value} ({reason})")
+        verdict = found[backup_id]
+        app.output.show(f"\t{backup_id} - {verdict.word.value} ({verdict.reason})")
     return {
         "retention_policy": None if policy is None else str(policy),
         "minimum_redundancy": minimum,

@@ -28,7 +28,7 @@ def command(app: App, server_name: str, backup_id: str) -> None:
       barman -f json show-backup main 20261121T053358
     """
     from barman.catalog.selection import resolve
-    from barman.cli.render.backups import details_to_json, incomplete_to_json, render_details, render_incomplete
+    from barman.cli.render.backup_details import details_to_json, incomplete_to_json, render_details, render_incomplete
     from barman.monitor.listing import show_backup
 
     server = app.server(server_name, Profile.G)

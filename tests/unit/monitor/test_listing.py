@@ -9,14 +9,8 @@ import pytest
 
 from barman.catalog.record import KeepTarget, Status
 from barman.catalog.wal_archive import archive_key
-from barman.cli.render.backups import (
-    details_to_json,
-    incomplete_to_json,
-    line_to_json,
-    render_details,
-    render_incomplete,
-    render_line,
-)
+from barman.cli.render.backup_details import details_to_json, incomplete_to_json, render_details, render_incomplete
+from barman.cli.render.backup_list import line_to_json, render_line
 from barman.monitor.listing import Target, list_backups, list_files, retention_words, show_backup
 from barman.retention.policy import Word
 from barman.server import open_server

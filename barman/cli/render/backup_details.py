@@ -1,4 +1,4 @@
-"""Backups as list-backups and show-backup print them, for people and for programs. Pure."""
+"""A backup as show-backup prints it, for people and for programs. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from barman.catalog.record import BackupRecord, BackupType
+from barman.cli.render.backup_list import epoch_text, size_to_json, status_word
 from barman.human import pretty_interval, pretty_percent, pretty_size
 from barman.postgres.lsn import format_lsn
-from barman.retention.policy import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,64 +17,14 @@ if TYPE_CHECKING:
 
     from barman.catalog.page_report import PageReport
     from barman.catalog.xlogdb import WalTotals
-    from barman.monitor.listing import BackupDetails, BackupLine, Hole
+    from barman.monitor.listing import BackupDetails, Hole
 
-_LETTERS = {BackupType.FULL: "F", BackupType.INCREMENTAL: "I", BackupType.RSYNC: "R", BackupType.SNAPSHOT: "S"}
 _OLDEST = "- (this is the oldest base backup)"
 _LATEST = "- (this is the latest base backup)"
 _TIMELINES_WARNING = "WAL information is inaccurate due to multiple timelines interacting with this backup"
-_DELETING = "DELETING"
 
 Json = dict[str, Any]
 Row = tuple[str, object]
-
-
-def status_word(record: BackupRecord) -> str:
-    """Return the status, or DELETING once a deletion has begun: such a backup is none any more."""
-    return _DELETING if record.doomed else record.status.value
-
-
-# list-backups
-
-
-def render_line(server: str, line: BackupLine) -> str:
-    """Return the line of list-backups."""
-    record = line.record
-    name = f" '{record.backup_name}'" if record.backup_name else ""
-    parts = [f"{server} {record.backup_id}{name}", _LETTERS[record.type]]
-    if line.size_bytes is None or line.wal_size_bytes is None:
-        return " - ".join([*parts, status_word(record)])
-    if record.end_time is not None:
-        parts.append(record.end_time.ctime())
-    parts += [f"Size: {pretty_size(line.size_bytes)}", f"WAL Size: {pretty_size(line.wal_size_bytes)}"]
-    if not record.is_done:
-        parts.append(status_word(record))
-    elif line.retention not in (Word.VALID, Word.NONE):
-        parts.append(line.retention.value)
-    return " - ".join(parts)
-
-
-def line_to_json(line: BackupLine) -> Json:
-    """Return the line of list-backups as data."""
-    record = line.record
-    data: Json = {
-        "backup_id": record.backup_id,
-        "backup_type": record.type.value,
-        "status": status_word(record),
-    }
-    if record.backup_name:
-        data["backup_name"] = record.backup_name
-    if line.size_bytes is None or line.wal_size_bytes is None:
-        return data
-    if record.end_time is not None:
-        data |= {"end_time": record.end_time.ctime(), "end_time_timestamp": _timestamp(record.end_time)}
-    retention = Word.NONE if line.retention is Word.VALID else line.retention
-    return {
-        **data,
-        **_size("size", line.size_bytes),
-        **_size("wal_size", line.wal_size_bytes),
-        "retention_status": retention.value,
-    }
 
 
 # show-backup of what is not complete
@@ -121,7 +71,7 @@ def details_to_json(details: BackupDetails) -> Json:
     record = details.record
     data = _identity_json(record) | {"backup_type": record.type.value}
     if record.cluster_size is not None:
-        data |= _size("cluster_size", record.cluster_size)
+        data |= size_to_json("cluster_size", record.cluster_size)
     if record.snapshots_info is not None:
         data["snapshots_info"] = record.snapshots_info
     if details.pages is not None:
@@ -258,9 +208,9 @@ def _base_json(details: BackupDetails) -> Json:
         "backup_method": record.mode,
         "encryption": record.encryption,
         "compression": record.compression,
-        **_size("backup_size", size),
-        **_size("backup_size_with_wals", size + own.size_bytes),
-        **_size("wal_size", own.size_bytes),
+        **size_to_json("backup_size", size),
+        **size_to_json("backup_size_with_wals", size + own.size_bytes),
+        **size_to_json("wal_size", own.size_bytes),
         "wal_num": own.files,
         "timeline": record.timeline,
         "begin_wal": record.begin_wal,
@@ -275,7 +225,7 @@ def _base_json(details: BackupDetails) -> Json:
     }
     saved = _saved_bytes(record)
     if saved is not None:
-        data |= _size("resources_saved", saved)
+        data |= size_to_json("resources_saved", saved)
         data["resources_saved_percentage"] = pretty_percent(record.deduplication_ratio)
     ratio = _compression_ratio(record, own.files, own.size_bytes)
     if ratio > 0:
@@ -323,7 +273,7 @@ def _wal_json(details: BackupDetails) -> Json:
     rate = wal.files_per_second
     data: Json = {
         "no_of_files": wal.later_files,
-        **_size("disk_usage", wal.later_bytes),
+        **size_to_json("disk_usage", wal.later_bytes),
         "wal_rate": _per_hour(rate) if rate > 0 else 0,
         "wal_rate_per_second": rate or 0,
         "compression_ratio": pretty_percent(ratio) if ratio > 0 else 0,
@@ -415,16 +365,8 @@ def _speed(record: BackupRecord) -> tuple[float, float, int]:
     )
 
 
-def _size(key: str, size_bytes: int) -> Json:
-    return {key: pretty_size(size_bytes), f"{key}_bytes": size_bytes}
-
-
 def _time(key: str, time: datetime | None) -> Json:
-    return {key: str(time) if time else None, f"{key}_timestamp": _timestamp(time) if time else None}
-
-
-def _timestamp(time: datetime) -> str:
-    return str(int(time.timestamp()))
+    return {key: str(time) if time else None, f"{key}_timestamp": epoch_text(time) if time else None}
 
 
 def _interval(seconds: float) -> str:
