@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,13 @@ class BackupCatalog:
 
     def keeps(self) -> Mapping[BackupId, KeepTarget]:
         """Return the annotations of all backups that are kept."""
-        found = ((backup_id, self.keep(backup_id)) for backup_id in self._recorded_ids(self._names()))
+        names = self._names()
+        marked = set(_ids(names, _KEEP))
+        found = (
+            (backup_id, self.keep(backup_id))
+            for backup_id in self._recorded_ids(names)
+            if backup_id in marked or os.path.exists(self._paths.legacy_annotation(backup_id, "keep"))
+        )
         return {backup_id: target for backup_id, target in found if target is not None}
 
     def set_keep(self, backup_id: str, target: KeepTarget) -> None:
@@ -188,7 +195,7 @@ class BackupCatalog:
     def _directories(self) -> list[str]:
         """Return the names of the backup directories."""
         try:
-            return [path.name for path in self._paths.base.iterdir() if is_backup_id(path.name)]
+            return list(filter(is_backup_id, os.listdir(self._paths.base)))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -266,7 +273,8 @@ def _with_children(records: Mapping[BackupId, BackupRecord]) -> dict[BackupId, B
         # A damaged child no longer tells its parent; the parent still does.
         damaged = (child for child in record.children_backup_ids if child in records and records[child].damage)
         children.setdefault(record.backup_id, set()).update(damaged)
-    return {
-        backup_id: replace(record, children_backup_ids=tuple(sorted(children.get(backup_id, ()))))
-        for backup_id, record in records.items()
-    }
+    result = {}
+    for backup_id, record in records.items():
+        true = tuple(sorted(children[backup_id]))
+        result[backup_id] = record if record.children_backup_ids == true else replace(record, children_backup_ids=true)
+    return result

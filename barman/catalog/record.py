@@ -27,15 +27,17 @@ RESERVED_NAMES = frozenset(
     ("latest", "last", "oldest", "first", "last-failed", "latest-full", "last-full", "auto"),
 )
 
-_BACKUP_ID = re.compile(r"\d{8}T\d{6}")
+_BACKUP_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})")
 
 
 def is_backup_id(text: str) -> bool:
     """Whether text is a backup id: a local time, as YYYYMMDDTHHMMSS."""
-    if _BACKUP_ID.fullmatch(text) is None:
+    match = _BACKUP_ID.fullmatch(text)
+    if match is None:
         return False
     try:
-        datetime.strptime(text, BACKUP_ID_FORMAT)  # noqa: DTZ007  local, as ids are
+        # Catalogues of thousands ask for each name: strptime takes twenty times as long.
+        datetime(*map(int, match.groups()))  # type: ignore[arg-type]  # noqa: DTZ001  local, as ids are
     except ValueError:
         return False
     return True
@@ -173,11 +175,11 @@ def parse_record(text: str, backup_id: str) -> BackupRecord:
     """
     values: dict[str, Any] = {}
     extra: dict[str, str] = {}
-    for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
+    for number, line in enumerate(text.split("\n"), start=1):
+        key, separator, value = line.partition("=")
+        key, value = key.strip(), value.strip()
+        if key.startswith("#") or not (key or separator):
             continue
-        key, separator, value = (part.strip() for part in line.partition("="))
         if not separator:
             raise CatalogError(f"backup {backup_id}: line {number} of backup.info has no '='")
         codec = _CODECS.get(key)

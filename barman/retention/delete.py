@@ -81,7 +81,8 @@ def plan_by_hand(
 
 def plan_by_policy(server: Server, records: Mapping[BackupId, BackupRecord], now: datetime) -> list[Deletion]:
     """Return what cron would delete now, in order; ConfigError if the policy cannot be understood."""
-    return plan_enforcement(records, server.backups.keeps(), server_verdicts(server, records, now))
+    keeps = server.backups.keeps()
+    return plan_enforcement(records, keeps, server_verdicts(server, records, now, keeps=keeps))
 
 
 def enforce(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]:
@@ -128,7 +129,7 @@ def _release_wal(server: Server, now: datetime, reporter: Reporter) -> None:
 
 def _finish_leftovers(server: Server) -> list[BackupId]:
     """Finish the deletions of which only the mark is left, and return of which backups."""
-    left = sorted(server.backups.deletion_marks().difference(server.backups.load()))
+    left = [marked for marked in sorted(server.backups.deletion_marks()) if not server.backups.is_there(marked)]
     for backup_id in left:
         _log.info("finishing the deletion of backup %s of server %s", backup_id, server.name)
         remove_leftovers(server, backup_id)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from barman.errors import ConfigError
-from barman.retention.policy import Combined, parse_policy, standing_alone, verdicts
+from barman.retention.policy import parse_policy, standing_alone, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,25 +26,33 @@ def server_policy(server: Server) -> Policy | None:
 
 
 def server_verdicts(
-    server: Server, records: Mapping[BackupId, BackupRecord], now: datetime
+    server: Server,
+    records: Mapping[BackupId, BackupRecord],
+    now: datetime,
+    *,
+    keeps: Mapping[BackupId, KeepTarget] | None = None,
 ) -> Mapping[BackupId, Verdict]:
-    """Return what the configured policy says about each backup; ConfigError if the policy cannot be understood."""
+    """Return what the configured policy says about each backup; ConfigError if the policy cannot be understood.
+
+    keeps: the annotations, where somebody has read them already.
+    """
     policy = server_policy(server)
-    keeps = server.backups.keeps() if policy else {}
+    if keeps is None:
+        keeps = server.backups.keeps() if policy else {}
     return verdicts(records, keeps, policy, minimum_redundancy=server.settings.minimum_redundancy, now=now)
 
 
 def server_keeps(
     server: Server, records: Mapping[BackupId, BackupRecord], now: datetime
 ) -> Mapping[BackupId, KeepTarget]:
-    """Return how backups are kept, with those that the policy keeps for the long term: what decides about their WAL.
+    """Return how backups are kept, as it decides about their WAL: by annotations, and by the policy for the long term.
 
-    A policy that cannot be understood keeps none for the long term, so that more WAL stays.
+    Without a policy, or with one that cannot be understood, nobody says that the WAL behind a backup is not wanted: it
+    stays.
     """
     keeps = server.backups.keeps()
     try:
-        if isinstance(server_policy(server), Combined):
-            return standing_alone(server_verdicts(server, records, now), keeps)
+        return standing_alone(server_verdicts(server, records, now, keeps=keeps), keeps)
     except ConfigError as error:
         _log.warning("server %s: %s", server.name, error)
-    return keeps
+        return standing_alone({}, keeps)

@@ -104,13 +104,11 @@ class Word(str, Enum):
 
 
 class Verdict(NamedTuple):
-    """What the policy says about a backup, and why."""
+    """What the policy says about a backup, and why. alone: whether it stays with its own WAL only."""
 
     word: Word
     reason: str
-
-
-_KEPT = {KeepTarget.FULL: Word.KEEP_FULL, KeepTarget.STANDALONE: Word.KEEP_STANDALONE}
+    alone: bool = False
 
 
 def parse_policy(text: str) -> Policy:
@@ -178,14 +176,29 @@ def verdicts(
         if backup_id in own:
             verdict = own[backup_id]
             if verdict.word is Word.OBSOLETE and backup_id in alone:
-                verdict = Verdict(Word.VALID_ALONE, alone[backup_id])
-            kept = keeps.get(backup_id)
-            result[backup_id] = verdict if kept is None else Verdict(_KEPT[kept], f"kept ({kept.value})")
+                verdict = Verdict(Word.VALID_ALONE, alone[backup_id], alone=True)
+            result[backup_id] = _with_keep(verdict, keeps.get(backup_id))
         elif oldest is not None and backup_id < oldest and _is_wreck(records, record):
             result[backup_id] = Verdict(Word.OBSOLETE, f"it is FAILED, and older than {oldest}, which is needed")
         else:
             result[backup_id] = _inherit(records, record, keeps, own)
     return result
+
+
+def _with_keep(own: Verdict, kept: KeepTarget | None) -> Verdict:
+    """Return the verdict on a backup given what the policy by itself says about it.
+
+    As long as the policy wants a backup, recovery may have to go on from it: all WAL behind it stays, although it is
+    kept for itself only.
+    """
+    if kept is None:
+        return own
+    reason = f"kept ({kept.value})"
+    if kept is KeepTarget.FULL:
+        return Verdict(Word.KEEP_FULL, reason)
+    alone = own.alone or own.word is Word.OBSOLETE
+    wal = "with its own WAL only" if alone else f"with the WAL behind it, because it is {own.reason}"
+    return Verdict(Word.KEEP_STANDALONE, f"{reason}, {wal}", alone=alone)
 
 
 def _judge(
@@ -249,9 +262,9 @@ def _choose(counted: list[BackupRecord], policy: LongTerm) -> dict[BackupId, str
 def standing_alone(
     found: Mapping[BackupId, Verdict], keeps: Mapping[BackupId, KeepTarget]
 ) -> Mapping[BackupId, KeepTarget]:
-    """Return the annotations, with those of the backups that the policy keeps with their own WAL only."""
-    alone = {backup_id for backup_id, verdict in found.items() if verdict.word is Word.VALID_ALONE}
-    return {**keeps, **dict.fromkeys(alone, KeepTarget.STANDALONE)}
+    """Return how backups are kept, as it decides about WAL: STANDALONE are exactly those that need their own only."""
+    alone = (backup_id for backup_id, verdict in found.items() if verdict.alone)
+    return {**dict.fromkeys(keeps, KeepTarget.FULL), **dict.fromkeys(alone, KeepTarget.STANDALONE)}
 
 
 def _reach(now: datetime, window: RecoveryWindow) -> datetime:

@@ -159,7 +159,8 @@ def test_what_retention_leaves_can_be_restored_with_all_wal_it_is_kept_for(catal
     for backup_id, record in left.items():
         if record.status is Status.FAILED or record.doomed:
             continue
-        alone = again[backup_id].word in {Word.VALID_ALONE, Word.KEEP_STANDALONE}
+        alone = again[backup_id].alone
+        assert not alone or again[backup_id].word in {Word.VALID_ALONE, Word.KEEP_STANDALONE}
         needed = [name for name in names if record.begin_wal <= name and (not alone or name <= record.end_wal)]
         assert not removed.intersection(needed)
 

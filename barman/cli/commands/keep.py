@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def command(app: App, server_name: str, backup_id: str, status: bool, release: bool, target: str | None) -> None:
     r"""Keep a backup for ever, whatever the retention policy says.
 
-    Only DONE backups that are not incremental can be kept.
+    Only DONE backups that are not incremental can be kept. As long as the retention policy wants a backup anyway, the
+    WAL behind it stays, also with --target standalone.
 
     \b
     Examples:

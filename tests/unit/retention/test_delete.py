@@ -383,6 +383,14 @@ def test_a_standalone_backup_keeps_its_own_wal(catalog, open_main, reporter):
     assert catalog.archived() == sorted([segment(2), label(2), segment(3), *after(8)])
 
 
+def test_a_standalone_backup_that_the_policy_wants_anyway_keeps_all_wal_behind_it(catalog, open_main, reporter):
+    server = open_main(retention_policy="REDUNDANCY 2")
+    keep_backup(server, catalog.backups.get(SECOND), KeepTarget.STANDALONE)
+
+    assert enforce(server, NOW, reporter) == [FIRST]
+    assert catalog.archived() == after(5)
+
+
 def test_backups_kept_for_the_long_term_lose_the_wal_between_them(catalog, open_main, reporter):
     server = open_main(retention_policy="REDUNDANCY 1; KEEP 9 DAILY")
     foreseen = preview_by_policy(server, NOW)

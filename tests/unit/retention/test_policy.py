@@ -197,6 +197,32 @@ def test_verdicts_say_why():
     assert "raised to the minimum redundancy" in raised[backups[0].backup_id].reason
 
 
+@pytest.mark.parametrize(
+    ("policy", "minimum", "stays"),
+    [
+        ("REDUNDANCY 1", 0, STANDALONE),
+        ("REDUNDANCY 2", 0, FULL),
+        ("REDUNDANCY 1", 2, FULL),
+        ("RECOVERY WINDOW OF 7 DAYS", 0, FULL),
+        ("RECOVERY WINDOW OF 7 DAYS", 3, FULL),
+        ("RECOVERY WINDOW OF 1 DAYS", 0, STANDALONE),
+        ("RECOVERY WINDOW OF 1 DAYS; KEEP 9 DAILY", 0, STANDALONE),
+        (None, 0, FULL),
+    ],
+)
+def test_a_standalone_backup_keeps_the_wal_behind_it_while_the_policy_wants_it_anyway(policy, minimum, stays):
+    new, marked, old = backup(2), backup(8), backup(14)
+    records = {record.backup_id: record for record in (new, marked, old)}
+    marks = {marked.backup_id: STANDALONE}
+    parsed = parse_policy(policy) if policy else None
+    found = verdicts(records, marks, parsed, minimum_redundancy=minimum, now=NOW)
+
+    assert standing_alone(found, marks)[marked.backup_id] is stays
+    assert found[marked.backup_id].word is (Word.KEEP_STANDALONE if policy else Word.NONE)
+    if policy:
+        assert ("with its own WAL only" in found[marked.backup_id].reason) == (stays is STANDALONE)
+
+
 def test_redundancy_counts_what_can_be_restored_by_itself():
     backups = [*chain_of(5), backup(1, Status.FAILED), backup(2, doomed=True), backup(3)]
 

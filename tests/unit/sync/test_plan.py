@@ -194,7 +194,8 @@ def test_wal_that_no_backup_here_needs_is_not_fetched():
 def test_of_a_backup_that_stands_alone_only_its_own_wal_is_fetched():
     names = [segment(number) for number in (10, 11, 12, 20)]
     keeps = {backup_id(1): KeepTarget.STANDALONE}
-    plan = _plan(_primary(_backup(1, 10, 11), _backup(2), wals=names, keeps=keeps), _local())
+    local = _local(policy=parse_policy("REDUNDANCY 1"))
+    plan = _plan(_primary(_backup(1, 10, 11), _backup(2), wals=names, keeps=keeps), local)
     assert [entry.name for part in plan.wal for entry in part.entries] == [segment(20), segment(10), segment(11)]
 
 
