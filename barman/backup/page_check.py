@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CHUNK = 512 * PAGE_SIZE
+# From so many bytes on it pays to load what looks at them faster; a backup with little new stays below.
+_MANY = 32 << 20
 _MOST_THREADS = 4
 _MOST_WAITING = 256
 # So often a file is copied again to see whether its pages were only being written.
@@ -48,6 +50,8 @@ class PageCheck:
         self._pool = ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, _MOST_THREADS))
         self._waiting: deque[Future[None]] = deque()
         self._pages: deque[int] = deque()
+        # Of all files opened so far; should two threads count at once and one get lost, nothing depends on it.
+        self._bytes = 0
         self._damaged: list[DamagedPage] = []
         self._newer: list[_Newer] = []
 
@@ -108,9 +112,12 @@ class PageCheck:
         count, wrong = 0, []
         try:
             with open(path, "rb", buffering=0) as file:
+                self._bytes += os.fstat(file.fileno()).st_size
+                is_much = self._bytes >= _MANY
                 while data := file.read(_CHUNK):
                     self._check()
-                    wrong += [page._replace(number=page.number + count) for page in wrong_pages(data, first + count)]
+                    found = wrong_pages(data, first + count, with_numpy=is_much)
+                    wrong += [page._replace(number=page.number + count) for page in found]
                     count += len(data) // PAGE_SIZE
         except FileNotFoundError:
             return 0, []

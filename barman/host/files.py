@@ -204,11 +204,14 @@ def fsync_tree(
     workers: int,
     on_file: Callable[[int], None] | None = None,
     shared: Callable[[str], int] | None = None,
+    links_are_durable: bool = False,
 ) -> TreeTotals:
     """Make every file and directory below root, and root's own name, durable: one barrier; return what is there.
 
     workers: how many files are synced at a time. on_file: called with the size of every file once it is durable, from
-    any thread. shared: says how many bytes of a file are shared with others. Symbolic links are not followed.
+    any thread. shared: says how many bytes of a file are shared with others. links_are_durable: what has another hard
+    link was made durable under that one: only its name here is new, and goes with the directory. Symbolic links are not
+    followed.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -217,7 +220,7 @@ def fsync_tree(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         pending = []
         for files in _walk(os.fspath(root), directories):
-            pending.append(pool.submit(_fsync_files, files, on_file, shared))
+            pending.append(pool.submit(_fsync_files, files, on_file, shared, links_are_durable=links_are_durable))
             if len(pending) > 4 * workers:
                 totals = _add(totals, pending.pop(0).result())
         for future in pending:
@@ -251,12 +254,15 @@ def _fsync_files(
     files: Sequence[os.DirEntry[str]],
     on_file: Callable[[int], None] | None,
     shared: Callable[[str], int] | None,
+    *,
+    links_are_durable: bool,
 ) -> TreeTotals:
     size = linked = 0
     for entry in files:
-        fsync_file(entry.path)
         # Not entry.stat(): the entry may cache what was true before the copy of this file ended.
         status = os.lstat(entry.path)
+        if status.st_nlink == 1 or not links_are_durable:
+            fsync_file(entry.path)
         size += status.st_size
         if status.st_nlink > 1:
             linked += status.st_size

@@ -66,13 +66,14 @@ def first_block(path: str, segment_blocks: int) -> int | None:
     return None if match is None else int(match["segment"] or 0) * segment_blocks
 
 
-def wrong_pages(data: bytes, first: int) -> list[WrongPage]:
+def wrong_pages(data: bytes, first: int, *, with_numpy: bool = True) -> list[WrongPage]:
     """Return the pages whose checksum is wrong, in order; what is beyond the last whole page is not looked at.
 
     first: block number of the first. New pages (without content) have no checksum, and must be zero throughout.
+    with_numpy: if it is installed; loading it takes as long as looking at some 20 MiB without it.
     """
     count = len(data) // PAGE_SIZE
-    numpy = _numpy()
+    numpy = _numpy() if with_numpy else None
     sums: Iterable[int]
     if numpy is None:
         view = memoryview(data)

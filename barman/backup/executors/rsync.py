@@ -163,7 +163,11 @@ class RsyncExecutor:
         """Flush the copy."""
         self._job.action = "flushing the backup to disk"
         return make_tree_durable(
-            record, self._server.paths.backup_dir(record.backup_id), self._job.reporter, shares=self._clones
+            record,
+            self._server.paths.backup_dir(record.backup_id),
+            self._job.reporter,
+            shares=self._clones,
+            links_are_durable=True,
         )
 
     def abort(self) -> None:

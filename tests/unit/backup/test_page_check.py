@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from barman.backup import page_check
 from barman.backup.page_check import PageCheck
 from barman.postgres.page_checksums import PAGE_SIZE, wrong_pages
 
@@ -80,3 +81,10 @@ def test_who_stops_the_work_stops_this(look):
 
     with pytest.raises(InterruptedError):
         look(page(1, broken=True), page(1), check=check)
+
+
+def test_a_damaged_page_is_found_in_little_and_in_much(look, monkeypatch):
+    wrong = page(1) + page(2, SEGMENT + 1, broken=True)
+    little = look(wrong)
+    monkeypatch.setattr(page_check, "_MANY", 1)
+    assert list(look(wrong).lines()) == list(little.lines()) == [f"{NAME}: block {SEGMENT + 1}"]

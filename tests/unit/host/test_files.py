@@ -97,6 +97,20 @@ def test_a_tree_is_summed(tmp_path):
     assert sorted(seen) == [5, 10]
 
 
+def test_links_to_what_is_durable_are_not_synced_again(tmp_path, monkeypatch):
+    (tmp_path / "t").mkdir()
+    for name in ("new", "linked"):
+        (tmp_path / "t" / name).write_bytes(b"x")
+    os.link(tmp_path / "t" / "linked", tmp_path / "elsewhere")
+    synced = []
+    monkeypatch.setattr(files, "fsync_file", synced.append)
+    totals = files.fsync_tree(tmp_path / "t", workers=1, links_are_durable=True)
+    assert totals == files.TreeTotals(files=2, bytes=2, linked_bytes=1)
+    assert synced == [str(tmp_path / "t" / "new")]
+    files.fsync_tree(tmp_path / "t", workers=1)
+    assert sorted(synced[1:]) == [str(tmp_path / "t" / "linked"), str(tmp_path / "t" / "new")]
+
+
 def test_a_large_tree_is_summed(tmp_path):
     for number in range(330):
         (tmp_path / str(number)).write_bytes(b"x")
