@@ -12,12 +12,11 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from barman.client.remote import ClientError, build_put_argv
+from barman.wal.tar_stream import TarWriter, widen
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator, Iterator, Mapping, Sequence
-
-_CHUNK = 1 << 20
 
 # As in barman.wal.put, which would take longer to import than these are long.
 _REPORT = {"BARMAN.report": "1"}
@@ -154,19 +153,17 @@ def _send(
     """Write the tar stream and close it; returns why that was not possible, if the far side hung up."""
     if process.stdin is None:
         raise ClientError("ssh has no standard input")
-    headers = _REPORT if is_batch else None
     try:
-        with (
-            contextlib.closing(contents),
-            process.stdin as pipe,
-            tarfile.open(mode="w|", fileobj=pipe, format=tarfile.PAX_FORMAT, pax_headers=headers) as archive,
-        ):
+        with contextlib.closing(contents), cast("BinaryIO", process.stdin) as pipe:
+            widen(pipe)
+            archive = TarWriter(pipe, _REPORT if is_batch else None)
             sums = []
             for content in contents:
                 name = os.path.basename(content.sent.path)
                 sums.append(f"{_add_member(archive, content, name, options.md5)} *{name}\n")
                 sent[name] = content.sent
             _add_sums(archive, "".join(sums).encode(), options.md5)
+            archive.finish()
     except BrokenPipeError as error:
         return error
     except BaseException:
@@ -176,36 +173,25 @@ def _send(
     return None
 
 
-def _add_member(archive: tarfile.TarFile, content: _Content, name: str, algorithm: str) -> str:
+def _add_member(archive: TarWriter, content: _Content, name: str, algorithm: str) -> str:
     """Add a file to the stream; return its digest."""
     status = os.fstat(content.bytes.fileno())
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = status.st_size, status.st_mode & 0o7777, status.st_mtime
-    reader = _DigestReader(content.bytes, algorithm)
+    # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     try:
-        archive.addfile(member, cast("BinaryIO", reader))
-    except (tarfile.TarError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise ClientError(f"cannot read all of {name}: {error}") from error
-    return reader.digest.hexdigest()
+        is_whole = archive.add(member, content.bytes, digest.update)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ClientError(f"cannot read all of {name}: {error.strerror}") from error
+    if not is_whole:
+        raise ClientError(f"cannot read all of {name}: it has become shorter")
+    return digest.hexdigest()
 
 
-def _add_sums(archive: tarfile.TarFile, sums: bytes, algorithm: str) -> None:
+def _add_sums(archive: TarWriter, sums: bytes, algorithm: str) -> None:
     listing = tarfile.TarInfo("MD5SUMS" if algorithm == "md5" else "SHA256SUMS")
     listing.size, listing.mode = len(sums), 0o644
-    archive.addfile(listing, io.BytesIO(sums))
-
-
-class _DigestReader:
-    """Reads a file and computes the digest of what was read."""
-
-    def __init__(self, file: BinaryIO, algorithm: str) -> None:
-        self._file = file
-        # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
-        self.digest = hashlib.new(algorithm, usedforsecurity=False)
-
-    def read(self, size: int = _CHUNK) -> bytes:
-        data = self._file.read(size)
-        self.digest.update(data)
-        return data
+    archive.add(listing, io.BytesIO(sums), len)

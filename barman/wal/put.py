@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import sys
-import tarfile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from barman.config.hot import open_hot_server
@@ -22,11 +21,14 @@ from barman.host import files
 from barman.postgres.wal_names import is_wal_name
 from barman.wal import accept
 from barman.wal.hot_program import Messages, build_parser, run_program
+from barman.wal.tar_stream import TarReader, widen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from barman.config.hot import HotServer
+    from barman.wal.tar_stream import Member
 
 _ALGORITHMS = {"SHA256SUMS": "sha256", "MD5SUMS": "md5"}
 _SUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]+) [ *](?:\./)?(?P<name>\S+)")
@@ -72,10 +74,11 @@ def receive(server: HotServer, stream: BinaryIO, messages: Messages) -> int:
     incoming = server.incoming_wals_directory
     files.make_directories(incoming)
     files.remove_stale_temporaries(incoming)
-    with contextlib.ExitStack() as cleanup:
-        transfer = _read_stream(stream, incoming, cleanup, messages)
+    widen(stream)
+    with contextlib.ExitStack() as cleanup, contextlib.closing(_Examiner(server)) as examiner:
+        transfer = _read_stream(stream, incoming, cleanup, examiner, messages)
         _require_sums(transfer)
-        refusals = _examine_all(transfer.received, server)
+        refusals = examiner.refusals()
         stored = []
         for one in transfer.received:
             if refusals[one.name] is None:
@@ -91,20 +94,50 @@ def receive(server: HotServer, stream: BinaryIO, messages: Messages) -> int:
     return 0 if len(stored) == len(transfer.received) else 1
 
 
-def _examine_all(received: Sequence[accept.Received], server: HotServer) -> dict[str, accept.Refusal | None]:
-    """Look at the files, and sync those that are good, several at a time; return why not, by name."""
-    cluster = accept.expected_cluster(server)
+class _Examiner:
+    """Looks at the files and syncs those that are good, several at a time, while others are still on their way."""
 
-    def examine(one: accept.Received) -> accept.Refusal | None:
-        return accept.examine(one, server, cluster)
+    def __init__(self, server: HotServer) -> None:
+        self._server = server
+        self._cluster: accept.Cluster | None = None
+        self._received: list[accept.Received] = []
+        self._futures: list[Future[accept.Refusal | None]] = []
+        self._pool: ThreadPoolExecutor | None = None
 
-    if len(received) == 1:
-        return {received[0].name: examine(received[0])}
-    # Not for a single file: it would take longer to load than to work.
-    from concurrent.futures import ThreadPoolExecutor
+    def add(self, one: accept.Received) -> None:
+        """Take a file that has come whole."""
+        self._received.append(one)
+        if len(self._received) > 1:
+            self._begin()
 
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        return dict(zip((one.name for one in received), pool.map(examine, received), strict=True))
+    def refusals(self) -> dict[str, accept.Refusal | None]:
+        """Return why not, by name, once all have been looked at. OSError if one cannot be made durable."""
+        if self._pool is None:
+            return {one.name: self._examine(one) for one in self._received}
+        return {one.name: future.result() for one, future in zip(self._received, self._futures, strict=True)}
+
+    def close(self) -> None:
+        """Return when nobody looks at a file any more."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _begin(self) -> None:
+        # Not for a single file: it would take longer to load than to work.
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_WORKERS)
+        # So that the cluster is looked up once.
+        self._expected()
+        self._futures += [self._pool.submit(self._examine, one) for one in self._received[len(self._futures) :]]
+
+    def _examine(self, one: accept.Received) -> accept.Refusal | None:
+        return accept.examine(one, self._server, self._expected())
+
+    def _expected(self) -> accept.Cluster:
+        if self._cluster is None:
+            self._cluster = accept.expected_cluster(self._server)
+        return self._cluster
 
 
 def _tell_refusal(one: accept.Received, refusal: accept.Refusal | None, server: HotServer, messages: Messages) -> None:
@@ -127,40 +160,48 @@ class _Transfer(NamedTuple):
     wants_report: bool
 
 
-def _read_stream(stream: BinaryIO, incoming: str, cleanup: contextlib.ExitStack, messages: Messages) -> _Transfer:
+def _read_stream(
+    stream: BinaryIO, incoming: str, cleanup: contextlib.ExitStack, examiner: _Examiner, messages: Messages
+) -> _Transfer:
     """Write the files of the stream to temporary ones."""
     received: dict[str, accept.Received] = {}
     sums: dict[str, Mapping[str, str]] = {}
-    try:
-        with tarfile.open(mode="r|", fileobj=stream, bufsize=accept.CHUNK) as archive:
-            for member in archive:
-                name = member.name.removeprefix("./")
-                content = _open_member(archive, member, name)
-                if name in _ALGORITHMS:
-                    text = content.read(_LARGEST_SUMS).decode("utf-8", "replace")
-                    sums[_ALGORITHMS[name]] = _parse_sums(text, name, messages)
-                elif name in received:
-                    raise WalError(f"the stream holds {name} twice")
-                else:
-                    received[name] = _extract(content, member, os.path.join(incoming, name), cleanup)
-            wants_report = REPORT in archive.pax_headers
-        while stream.read(accept.CHUNK):
-            # The sender must be able to write to the end.
-            pass
-    except tarfile.TarError as error:
-        raise WalError(f"the stream is not a complete tar archive: {error}") from error
+    archive = TarReader(stream)
+    is_empty = True
+    while (member := archive.next_member()) is not None:
+        is_empty = False
+        name = _require_name(member)
+        if name in _ALGORITHMS:
+            sums[_ALGORITHMS[name]] = _parse_sums(_read_text(archive, member), name, messages)
+        elif name in received:
+            raise WalError(f"the stream holds {name} twice")
+        else:
+            received[name] = _extract(archive, member, os.path.join(incoming, name), cleanup)
+            examiner.add(received[name])
+    if is_empty:
+        raise WalError("the stream is not a complete tar archive: it is empty")
+    # The sender must be able to write to the end.
+    archive.drain()
     if not received:
         raise WalError("the stream holds no WAL file")
-    return _Transfer(list(received.values()), sums, wants_report)
+    return _Transfer(list(received.values()), sums, REPORT in archive.headers)
 
 
-def _open_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> BinaryIO:
-    content = archive.extractfile(member) if member.isreg() else None
-    if content is None:
+def _require_name(member: Member) -> str:
+    name = member.name.removeprefix("./")
+    if not member.is_file:
         raise WalError(f"{name!r} in the stream is not a regular file")
     if name not in _ALGORITHMS and not is_wal_name(name):
         raise WalError(f"{name!r} in the stream is not the name of a WAL file")
-    return content  # type: ignore[return-value]
+    return name
+
+
+def _read_text(archive: TarReader, member: Member) -> str:
+    if member.size > _LARGEST_SUMS:
+        raise WalError(f"{member.name} in the stream has {member.size} bytes")
+    parts: list[bytes] = []
+    archive.copy(member.size, lambda piece: parts.append(bytes(piece)))
+    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _parse_sums(text: str, file: str, messages: Messages) -> Mapping[str, str]:
@@ -174,21 +215,20 @@ def _parse_sums(text: str, file: str, messages: Messages) -> Mapping[str, str]:
     return sums
 
 
-def _extract(content: BinaryIO, member: tarfile.TarInfo, path: str, cleanup: contextlib.ExitStack) -> accept.Received:
+def _extract(archive: TarReader, member: Member, path: str, cleanup: contextlib.ExitStack) -> accept.Received:
     temporary, file = files.open_temporary(path)
     cleanup.callback(_discard, temporary, file)
     digest = hashlib.sha256()
-    size = 0
+
+    def take(piece: memoryview) -> None:
+        digest.update(piece)
+        file.write(piece)
+
     with files.naming(temporary):
-        while chunk := content.read(accept.CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
-            size += len(chunk)
+        archive.copy(member.size, take)
         file.flush()
         os.fchmod(file.fileno(), 0o600 | member.mode & 0o077)
         os.utime(file.fileno(), (member.mtime, member.mtime))
-    if size != member.size:
-        raise WalError(f"{member.name} in the stream is cut short")
     return accept.Received(os.path.basename(path), temporary, file, {"sha256": digest.hexdigest()})
 
 
