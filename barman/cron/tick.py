@@ -43,7 +43,7 @@ def run_tick(servers: Sequence[Server], starter: Starter, reporter: Reporter, no
 
     Children first, for all of them: a long deletion on one server must not keep WAL of the others waiting; and passive
     servers last, because a primary may take its time to answer. A server whose cron lock is held is left to whoever
-    holds it.
+    holds it; so is retention where a backup is being taken or deleted.
     """
     looked_after, primaries = [], Primaries()
     for server in sorted(servers, key=lambda server: server.config.is_passive):
@@ -55,7 +55,9 @@ def run_tick(servers: Sequence[Server], starter: Starter, reporter: Reporter, no
                 pid = starter.spawn((*starter.prefix, *child.words))
                 _log.debug("server %s: %s is process %s", server.name, child.words[0], pid)
     for server in looked_after:
-        with _contained(server, reporter), server.locks.cron():
+        # Not under the lock of cron: a deletion that takes its time, or whose hook scripts do, must not keep later
+        # ticks from looking after the server's WAL.
+        with _contained(server, reporter):
             _enforce_retention(server, reporter, now)
 
 

@@ -95,7 +95,7 @@ def enforce(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]
     try:
         lock.acquire()
     except LockBusy as error:
-        _log.info("retention of server %s waits: %s", server.name, error)
+        reporter.info(f"Retention of server {server.name} waits: {error.message}")
         return []
     try:
         _finish_leftovers(server)
@@ -128,12 +128,18 @@ def _release_wal(server: Server, now: datetime, reporter: Reporter) -> None:
 
 
 def _finish_leftovers(server: Server) -> list[BackupId]:
-    """Finish the deletions of which only the mark is left, and return of which backups."""
-    left = [marked for marked in sorted(server.backups.deletion_marks()) if not server.backups.is_there(marked)]
-    for backup_id in left:
+    """Finish the deletions of which only the mark is left, and return of which backups; none that somebody works on."""
+    finished = []
+    for backup_id in sorted(server.backups.deletion_marks()):
+        if server.backups.is_there(backup_id):
+            continue
         _log.info("finishing the deletion of backup %s of server %s", backup_id, server.name)
-        remove_leftovers(server, backup_id)
-    return left
+        try:
+            remove_leftovers(server, backup_id)
+            finished.append(backup_id)
+        except LockBusy as busy:
+            _log.info("%s", busy)
+    return finished
 
 
 def _delete_obsolete(server: Server, now: datetime, reporter: Reporter) -> list[BackupId]:

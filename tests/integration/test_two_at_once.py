@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import wait_until
+from tests.support.processes import processes_of, wait_until
 from tests.support.users import give
 
 if TYPE_CHECKING:
@@ -98,12 +98,31 @@ def test_a_restore_and_the_retention_policy(site, home, pause, scratch):
 def test_cron_and_cron(site, home, pause):
     server, first, second = site
     server.set(pre_delete_script=pause.script, retention_policy="REDUNDANCY 1")
+    reason = "another process is already backing up, deleting from or importing into server main (process "
 
     with pause.during(home.start("cron")):
         told = home.run("cron")
-        assert "Another cron process is running on server main: another process is already running cron" in told.stdout
+        assert f"Retention of server main waits: {reason}" in told.stdout
         assert server.backup_ids() == [first, second]
     assert server.backup_ids() == [second]
+
+
+def test_cron_looks_after_wal_while_another_one_deletes(cluster, site, home, pause):
+    server, _, second = site
+    server.set(pre_delete_script=pause.script, retention_policy="REDUNDANCY 1")
+
+    with pause.during(home.start("cron")):
+        # The first one has archiving started, too.
+        wait_until(lambda: not is_archiving(home), "archiving has ended")
+        waiting = cluster.switch_wal()
+        wait_until((server.incoming / waiting).exists, "the segment waits to be archived")
+        assert "Starting WAL archiving for server main" in home.run("cron").stdout
+        wait_until(lambda: waiting in server.archived_wals(), "the segment is archived")
+    assert server.backup_ids() == [second]
+
+
+def is_archiving(home) -> bool:
+    return any("archive-wal" in words for words in processes_of(home.directory).values())
 
 
 def test_a_verification_and_a_deletion(site, home, pause, scratch):
