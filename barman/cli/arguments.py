@@ -14,8 +14,15 @@ if TYPE_CHECKING:
 
     from barman.config.load import Config
 
-NON_NEGATIVE: Final = click.IntRange(min=0)
-POSITIVE: Final = click.IntRange(min=1)
+
+class _Number(click.IntRange):
+    # What it is called when something else is given.
+    name = "number"
+
+
+NON_NEGATIVE: Final = _Number(min=0)
+POSITIVE: Final = _Number(min=1)
+COMPRESSION_LEVEL: Final = _Number(0, 9)
 
 # Words that stand for a backup, in the order worth offering.
 BACKUP_WORDS: Final = ("latest", "last", "oldest", "first", "latest-full", "last-full", "last-failed")

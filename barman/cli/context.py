@@ -194,18 +194,21 @@ class App:
         server: whose error it is, put in front where the message does not say so.
         """
         _log.info("what led to the next error", exc_info=error)
-        problems = error.problems if isinstance(error, ConfigError) else ()
-        for problem in problems:
-            self.output.error(problem)
-        if not problems or error.message not in problems:
-            is_named = re.search(rf"\b{re.escape(server)}\b", error.message) is not None
+        # Problems say all that the message of an error sums up.
+        lines = (error.problems if isinstance(error, ConfigError) else ()) or (error.message,)
+        for line in lines:
+            is_named = re.search(rf"\b{re.escape(server)}\b", line) is not None
             prefix = "" if is_named or not server else f"server {server}: "
-            self.output.error(prefix + error.message, hint=error.hint)
+            self.output.error(prefix + line, hint=error.hint if line is lines[-1] else None)
 
     def require_no_conflicts(self) -> None:
         """ConfigError when directories of different servers collide."""
         if self.config.path_conflicts:
-            raise ConfigError("the directories of servers collide", problems=self.config.path_conflicts)
+            raise ConfigError(
+                "the directories of servers collide",
+                problems=self.config.path_conflicts,
+                hint="Give each server directories of its own.",
+            )
 
     def _admit(self, name: str, profile: Profile) -> Server | None:
         from barman.server import open_server

@@ -26,7 +26,9 @@ def read_active_model(backup_directory: str) -> str | None:
             return file.read().strip() or None
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"cannot read the active model from {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read the active model from {path}: {error}") from error
 
 

@@ -86,7 +86,7 @@ def parse_changes(text: str, sources: Sources) -> list[ChangeSet]:
     problems: list[str] = []
     changes = [_parse_change_set(item, sources, problems) for item in document]
     if problems:
-        raise ConfigError("the changes were rejected, nothing was changed", problems=problems)
+        raise ConfigError("the changes were rejected", problems=problems, hint="Nothing was changed.")
     return [change for change in changes if change is not None]
 
 
@@ -223,6 +223,8 @@ def _has_queue(queue: Path) -> bool:
         return queue.stat().st_size > len("[]")
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise ConfigError(f"cannot read {queue}: {error.strerror}") from error
 
 
 def _read_queue(settings: GlobalSettings, reporter: Reporter) -> list[ChangeSet]:

@@ -303,4 +303,6 @@ def _holder(path: Path) -> int | None:
                 return int(digits) if digits.isdigit() else 0
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise StorageError(f"cannot look at the lock {path}: {error.strerror}") from error
     return None

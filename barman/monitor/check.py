@@ -156,7 +156,11 @@ def _bring_wal(server: Server, facts: CheckFacts, wait_s: float) -> str | None:
     try:
         if _archives_waiting(server, facts):
             return None
-        reason = _why_nothing_can_arrive(server.settings, facts)
+        source = _server_facts(facts.remote)
+        if source is None:
+            # What is wrong there has a line of its own.
+            return "no WAL file is archived yet"
+        reason = _why_nothing_can_arrive(source, server.settings, facts.local)
         if reason is not None:
             return f"no WAL file is archived yet: {reason}"
         from barman.wal.wait import wait_for_wal
@@ -180,14 +184,11 @@ def _archives_waiting(server: Server, facts: CheckFacts) -> bool:
     return not server.xlogdb.is_empty()
 
 
-def _why_nothing_can_arrive(settings: ServerSettings, facts: CheckFacts) -> str | None:
+def _why_nothing_can_arrive(server: ServerFacts, settings: ServerSettings, local: LocalFacts | None) -> str | None:
     """Why waiting for WAL is pointless, or None if some may come."""
-    server = _server_facts(facts.remote)
-    if server is None:
-        return "PostgreSQL cannot be reached"
     if server.in_recovery and settings.primary_conninfo is None:
         return "PostgreSQL is a standby and there is no primary_conninfo"
-    if settings.streaming_archiver and facts.local is not None and facts.local.receiver is not None:
+    if settings.streaming_archiver and local is not None and local.receiver is not None:
         return None
     if settings.archiver and server.archive_mode in {"on", "always"}:
         return None

@@ -14,7 +14,7 @@ from barman.wal.gaps import describe_gaps
 from barman.wal.needs import is_abandoned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from barman.catalog.record import BackupRecord
@@ -41,6 +41,14 @@ class CheckItem:
     critical: bool = True
     size_bytes: int | None = None
     age: timedelta | None = None
+
+
+def name_failures(items: Iterable[CheckItem]) -> str:
+    """Return items in one line, each reason once, behind all that have it in common."""
+    names: dict[str, list[str]] = {}
+    for item in items:
+        names.setdefault(item.hint, []).append(item.name)
+    return "; ".join(", ".join(those) + (f": {hint}" if hint else "") for hint, those in names.items())
 
 
 def judge_wal_arrival(facts: CheckFacts) -> Iterator[CheckItem]:

@@ -37,15 +37,21 @@ def gather_local(server: Server, now: datetime) -> LocalFacts:
         waiting_incoming=_count_waiting(server.paths.incoming),
         waiting_streaming=_count_waiting(server.paths.streaming),
         errors=_count_errors(server.paths.errors),
-        receiver=server.locks.receive_wal().holder(),
-        is_backup_running=server.locks.backup().holder() is not None,
         encryption_problem=_encryption_problem(server),
     )
     try:
-        facts = _with_catalogue(server, facts, now)
+        facts = _with_catalogue(server, _with_processes(server, facts), now)
     except (BarmanError, OSError) as error:
         problems.append(str(error))
     return replace(facts, directory_problems=tuple(problems))
+
+
+def _with_processes(server: Server, facts: LocalFacts) -> LocalFacts:
+    return replace(
+        facts,
+        receiver=server.locks.receive_wal().holder(),
+        is_backup_running=server.locks.backup().holder() is not None,
+    )
 
 
 def _encryption_problem(server: Server) -> str:

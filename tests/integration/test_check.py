@@ -192,3 +192,33 @@ def test_diagnose_tells_everything_as_one_document(cluster, home):
     assert server["status"]["postgres_systemid"] == cluster.system_identifier()
     assert server["config"]["backup_method"] == {"value": "postgres", "source": str(home.conf_d / "main.conf")}
     assert server["backups"] == {}
+
+
+def test_while_postgres_is_down_a_backup_is_refused_with_the_reason_told_once(home):
+    server = home.server(conninfo="host=/nowhere user=u", archiver="on", backup_method="postgres")
+    result = server.run("backup", check=False)
+    assert result.status == 1
+    assert result.stderr.count("ERROR: ") == 1
+    assert result.stderr.count("/nowhere") == 1, result
+    assert (
+        "failed checks: WAL archive: no WAL file is archived yet; PostgreSQL, PostgreSQL streaming: " in result.stderr
+    )
+
+
+def test_a_home_that_cannot_be_entered_is_a_failed_line_of_check_and_one_error_elsewhere(home):
+    server = home.server(conninfo="host=/nowhere user=u", archiver="on", backup_method="postgres")
+    home.path.chmod(0)
+    try:
+        checked = server.run("check", check=False)
+        others = [server.run(command, check=False) for command in ("archive-wal", "list-backups", "backup")]
+        others.append(home.run("cron", check=False))
+    finally:
+        home.path.chmod(0o755)
+    assert checked.status == 1
+    assert "directories: FAILED" in checked.stdout
+    assert "Permission denied" in checked.stdout
+    for result in others:
+        assert result.status == 1
+        assert result.stderr.count("ERROR: ") == 1, result
+        assert "Permission denied" in result.stderr
+        assert "[Errno" not in result.text

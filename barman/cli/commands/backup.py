@@ -157,11 +157,11 @@ def command(
 
 def _require_checks(server: Server, timeout_s: int | None) -> None:
     from barman.monitor.check import run_checks
+    from barman.monitor.check_items import name_failures
 
     blocking = run_checks(server, timeout_s=timeout_s).blocking
     if blocking:
-        failed = "; ".join(f"{item.name}: {item.hint}" if item.hint else item.name for item in blocking)
         raise Refused(
-            f"backup of server {server.name} not started, failed checks: {failed}",
+            f"backup of server {server.name} not started, failed checks: {name_failures(blocking)}",
             hint=f"See 'barman check {server.name}'.",
         )

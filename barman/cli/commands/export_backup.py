@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from barman.cli.arguments import BACKUP_ARG, SERVER_ARG
+from barman.cli.arguments import BACKUP_ARG, COMPRESSION_LEVEL, SERVER_ARG
 from barman.cli.context import Profile
 from barman.errors import UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--compression", type=click.Choice(["gzip", "bzip2", "xz"]), help="Compress the tarball.")
 @click.option(
     "--compression-level",
-    type=click.IntRange(0, 9),
+    type=COMPRESSION_LEVEL,
     metavar="N",
     help="1 to 9, for xz 0 to 9; only with --compression.",
 )

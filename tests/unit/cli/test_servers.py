@@ -158,7 +158,10 @@ def test_all_problems_of_a_disabled_server_are_told(servers, single):
     single(Profile.D)
     result = servers.run("status", "broken")
     assert result.code == 1
-    assert "ERROR: server 'broken' is disabled: " in result.err
+    errors = [line for line in result.err.splitlines() if line.startswith("ERROR: ")]
+    assert errors
+    assert all(line.startswith("ERROR: server 'broken' is disabled: ") for line in errors)
+    assert result.err.endswith("HINT: See 'barman check broken'.\n")
 
 
 @pytest.mark.parametrize("name", ["nobody", "all"])
