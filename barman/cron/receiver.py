@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 from barman.host.processes import stop_holder
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from barman.config.load import ServerConfig
     from barman.cron.tick import Starter
     from barman.server import Server
+
+
+def find_affected(servers: Iterable[ServerConfig], changed: Collection[str]) -> list[str]:
+    """Return the names of the servers whose options come from changed sections: their own, or of the model applied."""
+    return [server.name for server in servers if server.name in changed or server.active_model in changed]
 
 
 def restart_receiver(server: Server, starter: Starter) -> None:

@@ -22,12 +22,13 @@ from barman.wal.gaps import reach_of, starts_of
 from barman.wal.needs import has_followed, serving_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from barman.catalog.page_report import PageReport
     from barman.catalog.record import BackupId, BackupRecord
+    from barman.catalog.xlogdb import WalEntry
     from barman.server import Server
     from barman.wal.continuity import WalView
     from barman.wal.gaps import Gap
@@ -52,9 +53,10 @@ class BackupLine:
 
 @dataclass(frozen=True, slots=True)
 class WalSpan:
-    """The archived WAL of a backup, on its own timeline.
+    """The archived WAL of a backup, on the timeline it ends on.
 
-    own: from its begin to its end. whole: from its begin to the end of the next backup.
+    own: from its begin to its end, with what it needs of other timelines. whole: from its begin to the end of the next
+    backup, with the same.
     """
 
     own: WalTotals
@@ -150,10 +152,11 @@ def show_backup(
     words = retention_words(server, records, now)
     bounds = _bounds(records, record)
     view = view_wal(server, records, _ranges(bounds), segment_size=record.xlog_segment_size)
+    span = WalSpan(*view.totals) if bounds else WalSpan(WalTotals(), WalTotals())
     previous, following = previous_backup(records, record.backup_id), next_backup(records, record.backup_id)
     return BackupDetails(
         record=record,
-        wal=WalSpan(*view.totals) if bounds else WalSpan(WalTotals(), WalTotals()),
+        wal=_complete_spans(server, [record], {record.backup_id: span})[record.backup_id],
         timelines=_later_timelines(view, record),
         retention=None if words is None else words[record.backup_id],
         previous=previous.backup_id if previous else None,
@@ -208,10 +211,44 @@ def wal_spans(
     bounds = {record.backup_id: _bounds(records, record) for record in wanted}
     ranges = [pair for each in bounds.values() for pair in _ranges(each)]
     totals = iter(server.xlogdb.totals(ranges) if ranges else ())
-    return {
+    spans = {
         backup_id: WalSpan(next(totals), next(totals)) if each else WalSpan(WalTotals(), WalTotals())
         for backup_id, each in bounds.items()
     }
+    return _complete_spans(server, wanted, spans)
+
+
+def _complete_spans(
+    server: Server, records: Sequence[BackupRecord], spans: Mapping[BackupId, WalSpan]
+) -> dict[BackupId, WalSpan]:
+    """Return spans with the segments of other timelines that the backups need; next to free where there are none."""
+    names = {
+        record.backup_id: _on_other_timelines(server, record)
+        for record in records
+        if has_followed(record) or _ends_elsewhere(record, spans[record.backup_id])
+    }
+    entries = server.xlogdb.get([name for each in names.values() for name in each])
+    completed = dict(spans)
+    for backup_id, elsewhere in names.items():
+        found = [entries[name] for name in elsewhere if name in entries]
+        own, whole = spans[backup_id].own, spans[backup_id].whole
+        completed[backup_id] = WalSpan(_enlarged(own, found), _enlarged(whole, found))
+    return completed
+
+
+def _ends_elsewhere(record: BackupRecord, span: WalSpan) -> bool:
+    """Whether the last segment is not archived: after a failover one of a newer timeline may stand in for it."""
+    return record.end_wal is not None and (span.own.last is None or span.own.last.name != record.end_wal)
+
+
+def _enlarged(totals: WalTotals, more: Sequence[WalEntry]) -> WalTotals:
+    """Return totals with more segments, of other timelines; the ends of the range stay, where there are any."""
+    return WalTotals(
+        files=totals.files + len(more),
+        size_bytes=totals.size_bytes + sum(entry.size for entry in more),
+        first=totals.first or next(iter(more), None),
+        last=totals.last or next(reversed(more), None),
+    )
 
 
 def _bounds(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> tuple[str, str, str] | None:

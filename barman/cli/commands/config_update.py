@@ -18,7 +18,8 @@ def command(app: App, changes: str) -> None:
 
     JSON is an array of objects: scope is "server" or "model", server_name or model_name says which, and every other
     key is an option with its new value as text. An option is changed in the file that sets it now; one that is set
-    nowhere goes to .barman.auto.conf in barman_home.
+    nowhere goes to .barman.auto.conf in barman_home. The processes that receive WAL of the servers concerned are
+    started anew, to follow.
 
     \b
     Example:
@@ -26,13 +27,16 @@ def command(app: App, changes: str) -> None:
     """
     from barman.cli.background import build_starter
     from barman.config.changes import update_configuration
-    from barman.cron.receiver import restart_receiver
+    from barman.cron.receiver import find_affected, restart_receiver
+    from barman.errors import BarmanError
     from barman.server import open_server
 
     settings = app.start()
     changed = update_configuration(changes, app.config_path, settings, app.output)
-    for name in changed:
-        if name in app.config.servers:
-            for problem in app.config.servers[name].errors:
-                app.output.warning(f"server '{name}' is disabled now: {problem}")
+    for name in find_affected(app.config.servers.values(), changed):
+        for problem in app.config.servers[name].errors:
+            app.output.warning(f"server '{name}' is disabled now: {problem}")
+        try:
             restart_receiver(open_server(app.config, name), build_starter(app))
+        except BarmanError as error:
+            app.report(error, server=name)

@@ -35,13 +35,15 @@ def command(app: App, keep_descriptors: bool) -> None:
       * * * * *  barman  barman -q cron
     """
     from barman.cli.background import build_starter
+    from barman.cron.receiver import find_affected
     from barman.cron.tick import run_tick
     from barman.host.locks import cleanup
 
     changed = _apply_queue(app)
     servers = app.servers(["all"], Profile.I)
     starter = build_starter(app, keep_descriptors=keep_descriptors)
-    _restart_receivers([server for server in servers if server.name in changed], app, starter)
+    affected = find_affected((server.config for server in servers), changed)
+    _restart_receivers([server for server in servers if server.name in affected], app, starter)
     run_tick(servers, starter, app.output, app.now)
     if app.config.globals.lock_directory_cleanup:
         cleanup(app.config.globals.barman_lock_directory)

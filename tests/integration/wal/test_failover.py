@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.processes import wait_until
@@ -28,6 +30,10 @@ def site(cluster, clusters, home):
     server.start_streaming(cluster)
     yield server, standby
     home.run("receive-wal", "--stop", "main", check=False)
+
+
+def end_of_receiving(home):
+    wait_until(lambda: not home.receivers(), "the receiver of the old primary has ended", timeout_s=100)
 
 
 def caught_up(primary, standby):
@@ -66,3 +72,95 @@ def test_receiving_goes_on_at_the_fork_although_more_came_from_the_old_primary(c
     assert f"00000001{int(fork[8:], 16) - 1:016X}" in archived
     backup = server.backup("--wait", "--wait-timeout", "60")
     assert server.json("show-backup", backup)["main"]["status"] == "DONE"
+
+
+@pytest.mark.pg(each=False)
+def test_cron_follows_a_failover_by_itself_when_the_connection_names_both_hosts(cluster, clusters, home):
+    standby = clusters.standby_of(cluster)
+    both = (cluster, standby)
+    place = "host={} port={} target_session_attrs=read-write".format(
+        ",".join(str(one.directory) for one in both), ",".join(str(one.port) for one in both)
+    )
+    server = home.streaming(
+        cluster,
+        conninfo=f"{place} user=barman dbname=postgres",
+        streaming_conninfo=f"{place} user=streaming_barman",
+    )
+    server.start_streaming(cluster)
+    before = server.close_and_archive(cluster)
+    caught_up(cluster, standby)
+    cluster.stop()
+    standby.promote()
+    end_of_receiving(home)
+
+    home.cron()
+
+    wait_until(lambda: standby.value(STREAMING) == 1, "WAL is received from the new primary")
+    assert standby.value("select active from pg_replication_slots where slot_name = 'barman_main'")
+    closed = standby.switch_wal()
+    server.archive_up_to(closed)
+    archived = server.archived_wals()
+    assert "00000002.history" in archived
+    assert "Skipping" not in server.run("check", check=False).stdout
+    first, last = int(before[8:], 16), int(closed[8:], 16)
+    for number in range(first, last + 1):
+        assert {f"00000001{number:016X}", f"00000002{number:016X}"} & set(archived)
+    assert server.json("check")["main"]["wal_continuity"]["status"] == "OK"
+    home.run("receive-wal", "--stop", "main")
+
+
+@pytest.mark.pg(each=False)
+def test_a_model_may_have_wal_come_from_the_standby_and_is_taken_back(cluster, home, site):
+    server, standby = site
+    text = f"wal_conninfo = {standby.conninfo()}\nwal_streaming_conninfo = {standby.streaming_conninfo()}\n"
+    (home.conf_d / "wal.conf").write_text(f"[main:wal]\nmodel = true\ncluster = main\n{text}")
+
+    home.run("config-switch", "main", "main:wal")
+    wait_until(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (1, 0), "the standby sends the WAL")
+    server.archive_up_to(cluster.switch_wal())
+    checked = server.json("check")["main"]
+    assert checked["replication_slot_(wal_streaming)"]["status"] == "OK"
+    assert checked["systemid_coherence"]["status"] == "OK"
+
+    home.run("config-switch", "main", "--reset")
+    wait_until(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (0, 1), "the primary sends the WAL")
+    server.archive_up_to(cluster.switch_wal())
+    assert server.json("check")["main"]["wal_continuity"]["status"] == "OK"
+
+
+@pytest.mark.pg(each=False)
+def test_a_changed_model_moves_the_receivers_of_the_servers_it_is_applied_to(cluster, home, site):
+    _, standby = site
+    (home.conf_d / "wal.conf").write_text("[main:wal]\nmodel = true\ncluster = main\ndescription = x\n")
+    home.run("config-switch", "main", "main:wal")
+    wait_until(lambda: cluster.value(STREAMING) == 1, "WAL is received from the primary")
+    change = {
+        "scope": "model",
+        "model_name": "main:wal",
+        "wal_conninfo": standby.conninfo(),
+        "wal_streaming_conninfo": standby.streaming_conninfo(),
+    }
+
+    home.run("config-update", json.dumps([change]))
+
+    wait_until(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (1, 0), "the standby sends the WAL")
+
+
+@pytest.mark.pg(each=False)
+def test_a_slot_that_a_switchover_left_behind_is_told_where_it_may_not_be_created(cluster, home, site):
+    server, standby = site
+    server.set(create_slot="manual")
+    server.close_and_archive(cluster)
+    caught_up(cluster, standby)
+    cluster.stop()
+    standby.promote()
+    end_of_receiving(home)
+
+    home.run("config-switch", "main", "main:failover")
+
+    told = "replication slot 'barman_main' does not exist on server main"
+    wait_until(lambda: told in home.log_text(), "the missing slot is told")
+    assert "replication slot: FAILED" in server.run("check", check=False).stdout
+    server.run("receive-wal", "--create-slot")
+    home.cron()
+    wait_until(lambda: standby.value(STREAMING) == 1, "WAL is received from the new primary")

@@ -250,6 +250,9 @@ def test_the_wal_of_a_backup_whose_end_is_archived_on_a_newer_timeline_is_listed
     assert files(server, Target.FULL) == standalone
     found = details(server, FIRST)
     assert (found.timelines, found.hole) == ((2,), None)
+    assert (found.wal.own.files, found.wal.own.size_bytes, found.wal.later_files) == (2, 2 * SIZE, 0)
+    (line,) = [line for line in list_backups(server, NOW) if line.record.backup_id == FIRST]
+    assert line.size_bytes == found.record.size + 2 * SIZE
 
 
 def test_a_history_file_that_cannot_be_read_is_passed_over(catalog, server):
