@@ -18,6 +18,7 @@ from barman.monitor.check_items import (
     judge_queues,
     judge_tool,
     judge_wal_arrival,
+    name_failures,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
@@ -259,3 +260,17 @@ def test_a_program_must_be_there_and_not_older_than_the_server(tool, compatible,
     items = list(judge_tool("pg_x", tool, server_version_text="18.4", compatible=compatible))
     assert [item.name for item in items] == ["pg_x", "pg_x compatible"]
     assert [item.ok for item in items] == verdicts
+
+
+def test_a_reason_that_checks_have_in_common_is_told_once():
+    failed = [
+        CheckItem("PostgreSQL", ok=False, hint="no answer"),
+        CheckItem("wal_level", ok=False),
+        CheckItem("PostgreSQL streaming", ok=False, hint="no answer"),
+        CheckItem("directories", ok=False, hint="/x: no space left"),
+    ]
+
+    assert (
+        name_failures(failed)
+        == "PostgreSQL, PostgreSQL streaming: no answer; wal_level; directories: /x: no space left"
+    )
