@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from barman.config.settings import GlobalSettings, ServerSettings
     from barman.host.hooks import Event, Hooks
     from barman.host.locks import Locks
+    from barman.host.ssh import Logins
     from barman.postgres.backup_session import BackupSession
     from barman.postgres.connection import Postgres, PostgresStreaming
     from barman.storage.compress.codecs import CustomFilters
@@ -137,6 +138,26 @@ class Server:
         """A new replication connection object for WAL."""
         conninfo = self.settings.effective_wal_streaming_conninfo
         return self._streaming("wal_streaming_conninfo", conninfo, connect_timeout_s)
+
+    def source_logins(self, settings: ServerSettings) -> Logins | None:
+        """New logins, not begun, on the host whose files are copied; None if that is this one, or nobody can tell.
+
+        settings: this server's, or what replaces them for one backup.
+        """
+        from barman.host.ssh import Logins, parse_ssh_command
+
+        if settings.backup_method != "rsync" or settings.ssh_command is None:
+            return None
+        try:
+            shell = parse_ssh_command(settings.ssh_command)
+        except ConfigError:
+            return None
+        return Logins(
+            shell,
+            env=self.environment(),
+            batch=max(1, settings.parallel_jobs_start_batch_size),
+            period_s=settings.parallel_jobs_start_batch_period,
+        )
 
     def hooks(self, event: Event) -> Hooks:
         """The hook scripts configured for event."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from barman.catalog.page_report import PageReport
     from barman.catalog.record import BackupRecord
     from barman.config.settings import ServerSettings
+    from barman.host.ssh import Logins
     from barman.postgres.facts import ServerFacts
     from barman.progress import Reporter
     from barman.server import Server
@@ -21,6 +22,7 @@ class Job:
     settings: those of the server with the request's overrides applied; always these, never server.settings.
     facts: what PostgreSQL said of itself when the backup began. parent: of an incremental backup. action: what is
     being done, as it will stand in the record should it fail ("copying files"); the executor keeps it current.
+    logins: on the host whose files are copied, the first perhaps made already; None: nobody needs any.
     pages: what the page checksums said, once the executor has stopped; None if nobody looked.
     """
 
@@ -29,6 +31,7 @@ class Job:
     facts: ServerFacts
     reporter: Reporter
     parent: BackupRecord | None = None
+    logins: Logins | None = None
     action: str = "starting backup"
     pages: PageReport | None = None
 

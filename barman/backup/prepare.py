@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from barman.backup.request import BackupRequest
     from barman.catalog.record import BackupRecord
     from barman.config.settings import ServerSettings
+    from barman.host.ssh import Logins
     from barman.postgres.facts import ServerFacts
     from barman.progress import Reporter
     from barman.server import Server
@@ -53,10 +54,12 @@ def require_valid(server: Server, request: BackupRequest) -> BackupRecord | None
     return parent
 
 
-def prepare(server: Server, settings: ServerSettings, request: BackupRequest, reporter: Reporter) -> Prepared:
+def prepare(
+    server: Server, settings: ServerSettings, request: BackupRequest, reporter: Reporter, logins: Logins | None
+) -> Prepared:
     """Ask configuration, catalogue and PostgreSQL whether this backup can be taken; raises the reason it cannot.
 
-    settings: with the request's overrides.
+    settings: with the request's overrides. logins: as of Job.
     """
     parent = require_valid(server, request)
     conflicts = [*find_encryption_conflicts(settings), *find_cloud_conflicts(settings)]
@@ -69,7 +72,7 @@ def prepare(server: Server, settings: ServerSettings, request: BackupRequest, re
         facts = postgres.facts()
         cluster_size = postgres.cluster_size()
     _require_same_cluster(server, facts, parent)
-    job = Job(server, settings, facts, reporter, parent)
+    job = Job(server, settings, facts, reporter, parent, logins)
     executor = executor_for(job)
     executor.require_possible()
     _warn(job)

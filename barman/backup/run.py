@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from barman.backup.prepare import Prepared
     from barman.backup.request import BackupRequest
     from barman.catalog.record import BackupId, BackupRecord
+    from barman.host.ssh import Logins
     from barman.postgres.facts import ServerFacts
     from barman.progress import Reporter
     from barman.server import Server
@@ -44,18 +46,27 @@ class BackupReport:
     record: BackupRecord
 
 
-def run_backup(server: Server, request: BackupRequest, reporter: Reporter) -> BackupReport:
+def run_backup(
+    server: Server, request: BackupRequest, reporter: Reporter, *, logins: Logins | None = None
+) -> BackupReport:
     """Take one base backup of server and return when every byte of it is on stable storage.
 
     Nothing is written unless configuration, catalogue and PostgreSQL agree that it can be taken. From then on there is
     a record: whatever goes wrong, interrupts included, is noted in it as FAILED, with the reason, and raised. Killed
     without a word, the record stays EMPTY or STARTED, and the next backup does not mind.
 
+    logins: server.source_logins of the settings with the request's overrides, perhaps begun; they are closed as soon
+    as nothing more is copied. None: made here if they are needed.
+
     LockBusy if somebody backs up, deletes or imports; other BarmanError and OSError name what failed.
     """
     settings = request.overrides.applied_to(server.settings)
-    with server.locks.backup():
-        prepared = prepare(server, settings, request, reporter)
+    with contextlib.ExitStack() as held:
+        held.enter_context(server.locks.backup())
+        logins = logins or server.source_logins(settings)
+        if logins is not None:
+            held.enter_context(logins)
+        prepared = prepare(server, settings, request, reporter, logins)
         _make_home(server, prepared.job.facts)
         earlier = server.backups.load()
         record = take_backup(prepared, request)

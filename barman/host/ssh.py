@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,10 @@ from barman.host import runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 # Options that take a value, in the same word or the next. Source: ssh(1).
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOopQRSWw")
@@ -35,7 +42,9 @@ _WATCHFUL = ("-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax=5")
 _CONNECT_LIMIT_S = 20
 _LOGIN_LIMIT_S = 60.0
 _ASKING_LIMIT_S = 10.0
-_POLL_S = 0.02
+_MOST_AT_ONCE = 10
+_PERIOD_S = 1.0
+_POLL_S = 0.01
 _STOP_GRACE_S = 5.0
 
 
@@ -134,61 +143,156 @@ def _has_aes() -> bool:
         return False
 
 
+class Logins:
+    """Logins on one host, begun before they are needed; programs started over them need no handshake of their own.
+
+    What is not OpenSSH logs in for every program by itself. Nothing happens before begin or lanes is called. For one
+    thread at a time; a context manager, with which they end, and what they run; or they end with us.
+    """
+
+    def __init__(
+        self, shell: RemoteShell, *, env: Mapping[str, str], batch: int = _MOST_AT_ONCE, period_s: float = _PERIOD_S
+    ) -> None:
+        """env: for ssh. Not more than batch logins are begun in period_s seconds: an sshd turns crowds away."""
+        self.shell = shell
+        self._env = env
+        self._batch = batch
+        self._period_s = period_s
+        self._begun: list[Future[_Login]] = []
+        self._number = itertools.count()
+        self._closing = threading.Event()
+        self._held = contextlib.ExitStack()
+        # A single thread, which lives as long as the logins: a program that is to end with us ends with the thread that
+        # started it. Source: Linux, prctl(2), PR_SET_PDEATHSIG.
+        self._pool = ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin(self, count: int = 1) -> None:
+        """See to it that so many logins are under way, or made; wait for nothing."""
+        if not self.shell.is_openssh:
+            return
+        for number in range(count):
+            if number == len(self._begun):
+                self._begun.append(self._pool.submit(self._log_in))
+            elif _is_lost(self._begun[number]):
+                _end([self._begun[number]])
+                self._begun[number] = self._pool.submit(self._log_in)
+
+    def lanes(self, count: int = 1, *, limit_s: float = _LOGIN_LIMIT_S) -> Sequence[str]:
+        """Return one command line for each of count logins, which rsync takes as its remote shell.
+
+        Unreachable if a login fails, or is not made within limit_s seconds; the next call tries again, as it does with
+        one that was lost.
+        """
+        if not self.shell.is_openssh:
+            return [self.shell.text()] * count
+        self.begin(count)
+        return [future.result().lane(limit_s) for future in self._begun[:count]]
+
+    def run(self, command: str, *, timeout_s: float) -> runner.Completed:
+        """Run a command of the remote user's shell over the first login, and return how it ended; as lanes."""
+        [lane] = self.lanes(limit_s=timeout_s)
+        return runner.run([*shlex.split(lane), command], timeout_s=timeout_s, env=self._env, check=False)
+
+    def close(self) -> None:
+        """End all logins; once is enough, and more does no harm."""
+        self._closing.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        _end(self._begun)
+        self._begun.clear()
+        self._held.close()
+
+    def _log_in(self) -> _Login:
+        number = next(self._number)
+        if number == 0:
+            # Short, because the path of a socket may have a hundred characters; and nobody else's business.
+            self._directory = self._held.enter_context(tempfile.TemporaryDirectory(prefix="barman-ssh-"))
+        elif number % self._batch == 0:
+            self._closing.wait(self._period_s)
+        return _Login(self.shell, os.path.join(self._directory, str(number)), self._env)
+
+
+class _Login:
+    """One connection that others share. Source: ssh_config(5), ControlMaster."""
+
+    def __init__(self, shell: RemoteShell, path: str, env: Mapping[str, str]) -> None:
+        """path: of the socket by which it is shared. CommandError if there is no ssh."""
+        self._shell = shell
+        self._path = path
+        self._was_asked = False
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  end closes it
+        master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={path}", "-o", "ControlPersist=no", "-N")
+        try:
+            self._process = runner.start(shell.words(*master), env=env, stderr=self._said)
+        except BaseException:
+            self._said.close()
+            raise
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it failed, or was lost."""
+        return self._process.poll() is not None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has ended, and somebody has been told, or was logged in before."""
+        return self._was_asked and self.has_ended
+
+    def lane(self, limit_s: float) -> str:
+        """Wait until one is logged in, and return the command line that shares it; Unreachable."""
+        self._was_asked = True
+        deadline = time.monotonic() + limit_s
+        while not os.path.exists(self._path):
+            if self.has_ended:
+                raise self._failed(f"ssh ended with exit status {self._process.returncode}")
+            if time.monotonic() > deadline:
+                raise self._failed(f"no login within {limit_s:g} seconds")
+            time.sleep(_POLL_S)
+        return self._shell.text("-o", "ControlMaster=no", "-o", f"ControlPath={self._path}")
+
+    def ask_to_end(self) -> None:
+        """Have it end, with what it runs."""
+        self._process.terminate()
+
+    def end(self) -> None:
+        """Wait until it has ended, but not for long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_GRACE_S)
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+    def _failed(self, otherwise: str) -> Unreachable:
+        self._said.seek(0)
+        # The last line says why; before it come banners and notes about host keys.
+        said = os.fsdecode(self._said.read()).strip().splitlines()[-1:] if self.has_ended else []
+        reason = (said or [otherwise])[0].strip()
+        return Unreachable(f"cannot log in to {self._shell.name}: {reason}", argv=self._shell.argv)
+
+
+def _is_lost(begun: Future[_Login]) -> bool:
+    return begun.done() and (begun.exception() is not None or begun.result().is_used_up)
+
+
+def _end(begun: Sequence[Future[_Login]]) -> None:
+    logins = [future.result() for future in begun if not future.cancelled() and not future.exception()]
+    for login in logins:
+        login.ask_to_end()
+    for login in logins:
+        login.end()
+
+
 @contextlib.contextmanager
 def open_sessions(
     shell: RemoteShell, count: int, *, env: Mapping[str, str], batch: int, period_s: float
 ) -> Iterator[Sequence[str]]:
-    """Log in count times, and yield one command line for each login, which rsync takes as its remote shell.
-
-    Programs started by it share that login: no handshake each. What is not OpenSSH logs in for every program by itself.
-    Not more than batch logins are begun within period_s seconds: an sshd turns away those who come in crowds. All of
-    them end with the block, or with us, and with them what they run. Unreachable if a login fails.
-    """
-    if not shell.is_openssh:
-        yield [shell.text()] * count
-        return
-    # Short, because the path of a socket may have a hundred characters; and nobody else's business.
-    with tempfile.TemporaryDirectory(prefix="barman-ssh-") as directory, contextlib.ExitStack() as logins:
-        paths = [os.path.join(directory, str(number)) for number in range(count)]
-        started: list[subprocess.Popen[bytes]] = []
-        for number, path in enumerate(paths):
-            if number and number % batch == 0:
-                time.sleep(period_s)
-            started.append(logins.enter_context(_login(shell, path, env)))
-        deadline = time.monotonic() + _LOGIN_LIMIT_S
-        for process, path in zip(started, paths, strict=True):
-            _await_login(shell, process, path, deadline)
-        yield [shell.text("-o", "ControlMaster=no", "-o", f"ControlPath={path}") for path in paths]
-
-
-@contextlib.contextmanager
-def _login(shell: RemoteShell, path: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={path}", "-o", "ControlPersist=no", "-N")
-    with tempfile.TemporaryFile() as said:
-        process = runner.start(shell.words(*master), env=env, stderr=said)
-        try:
-            yield process
-        except CommandError as error:
-            said.seek(0)
-            text = os.fsdecode(said.read()).strip()
-            raise error if not text or process.poll() is None else _not_in(shell, text) from error
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_GRACE_S)
-            process.kill()
-            process.wait()
-
-
-def _await_login(shell: RemoteShell, process: subprocess.Popen[bytes], path: str, deadline: float) -> None:
-    while not os.path.exists(path):
-        if process.poll() is not None:
-            raise _not_in(shell, f"ssh ended with exit status {process.returncode}")
-        if time.monotonic() > deadline:
-            raise _not_in(shell, f"no login within {_LOGIN_LIMIT_S:g} seconds")
-        time.sleep(_POLL_S)
-
-
-def _not_in(shell: RemoteShell, text: str) -> Unreachable:
-    # The last line says why; before it come banners and notes about host keys.
-    return Unreachable(f"cannot log in to {shell.name}: {text.splitlines()[-1].strip()}", argv=shell.argv)
+    """Log in count times, and yield one command line for each login; they end with the block. See Logins."""
+    with Logins(shell, env=env, batch=batch, period_s=period_s) as logins:
+        yield logins.lanes(count)

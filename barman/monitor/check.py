@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from barman.config.settings import ServerSettings
+    from barman.host.ssh import Logins
     from barman.postgres.facts import ServerFacts
     from barman.server import Server
 
@@ -56,15 +57,16 @@ class CheckReport:
         return tuple(item for item in self.failed if item.critical)
 
 
-def run_checks(server: Server, *, timeout_s: float | None = None) -> CheckReport:
+def run_checks(server: Server, *, timeout_s: float | None = None, logins: Logins | None = None) -> CheckReport:
     """Check one server; what is not known after timeout_s seconds is left out, and a line says so.
 
     timeout_s: None takes the server's check_timeout, 0 means no limit. On an empty archive this archives what waits in
-    front of it, and if that is nothing makes PostgreSQL switch to a new WAL file, when one could arrive.
+    front of it, and if that is nothing makes PostgreSQL switch to a new WAL file, when one could arrive. logins: of
+    who is about to copy files of the server, to be used for looking at its host.
     """
     limit: float | None = server.settings.check_timeout if timeout_s is None else timeout_s
     limit = limit or None
-    facts, is_complete = _gather(server, limit)
+    facts, is_complete = _gather(server, limit, logins)
     items = [*_judge(server, facts)]
     if not is_complete:
         items.append(CheckItem("check timeout", ok=False, hint=f"not all was checked within {limit:g} seconds"))
@@ -81,7 +83,7 @@ def run_checks(server: Server, *, timeout_s: float | None = None) -> CheckReport
     )
 
 
-def _gather(server: Server, limit: float | None) -> tuple[CheckFacts, bool]:
+def _gather(server: Server, limit: float | None, logins: Logins | None) -> tuple[CheckFacts, bool]:
     """The facts, and whether all of them could be had in time."""
     now = clock.now()
     started = clock.monotonic()
@@ -95,7 +97,7 @@ def _gather(server: Server, limit: float | None) -> tuple[CheckFacts, bool]:
     facts = CheckFacts(now, **answers)  # type: ignore[arg-type]
     config = server.config
     if config.is_active and not config.is_passive and check_source.copies_files(server.settings):
-        facts = replace(facts, source=probe_source(server, _pgdata(facts), _left(limit, started)))
+        facts = replace(facts, source=probe_source(server, _pgdata(facts), _left(limit, started), logins))
     if config.is_active and config.is_passive and not config.is_disabled:
         facts = replace(facts, primary=probe_primary(server, now, _left(limit, started)))
     is_complete = answers.keys() == questions.keys() and (limit is None or clock.monotonic() - started < limit)

@@ -12,7 +12,7 @@ from barman.monitor.check_facts import SourceFacts
 
 if TYPE_CHECKING:
     from barman.host.runner import Completed
-    from barman.host.ssh import RemoteShell
+    from barman.host.ssh import Logins, RemoteShell
     from barman.server import Server
 
 _LABEL = "backup_label"
@@ -20,15 +20,23 @@ _FOUND = "barman:label"
 _LIMIT_S = 30.0
 
 
-def probe_source(server: Server, pgdata: str | None, timeout_s: float | None) -> SourceFacts:
-    """Log in, or look here, and see. pgdata: None if nobody knows where the data directory is."""
+def probe_source(
+    server: Server, pgdata: str | None, timeout_s: float | None, logins: Logins | None = None
+) -> SourceFacts:
+    """Log in, or look here, and see. pgdata: None if nobody knows where the data directory is.
+
+    logins: on that host, begun already; None: log in for this.
+    """
     if server.settings.backup_method == "local-rsync":
         return _look_here(pgdata)
     try:
         shell = parse_ssh_command(server.settings.ssh_command or "")
         command = "true" if pgdata is None else f"test -e {shlex.quote(f'{pgdata}/{_LABEL}')} && printf {_FOUND}; true"
         limit_s = _LIMIT_S if timeout_s is None else max(timeout_s, 0.1)
-        done = shell.run(command, timeout_s=limit_s, env=server.environment())
+        if logins is None:
+            done = shell.run(command, timeout_s=limit_s, env=server.environment())
+        else:
+            done = logins.run(command, timeout_s=limit_s)
     except BarmanError as error:
         return SourceFacts(error=error.message)
     if done.status != 0:

@@ -23,7 +23,7 @@ from barman.catalog import selection
 from barman.errors import BarmanError, CatalogError, CommandError, ConfigError, LockBusy, Refused
 from barman.host import clock, reflink, rsync, runner
 from barman.host.files import write_durably
-from barman.host.ssh import RemoteShell, open_sessions, parse_ssh_command
+from barman.host.ssh import parse_ssh_command
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.lsn import parse_lsn
 from barman.postgres.page_checksums import PAGE_SIZE
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from barman.backup.copier import Lane
     from barman.backup.executor import Job
     from barman.catalog.record import BackupRecord
+    from barman.host.ssh import Logins
     from barman.postgres.backup_session import BackupSession
 
 _log = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class RsyncExecutor:
         self._job = job
         self._server = job.server
         self._settings = job.settings
-        self._shell = _remote_shell(job)
-        self._host = "this host" if self._shell is None else self._shell.name
+        self._logins = _logins(job)
+        self._host = "this host" if self._logins is None else self._logins.shell.name
         self._exclusive = "exclusive_backup" in job.settings.backup_options
         self._session: BackupSession | None = None
         self._has_begun = False
@@ -65,7 +66,7 @@ class RsyncExecutor:
     def describe(self) -> str:
         """Say how it copies."""
         jobs = self._settings.parallel_jobs
-        how = "local rsync" if self._shell is None else "rsync over SSH"
+        how = "local rsync" if self._logins is None else "rsync over SSH"
         return how if jobs <= 1 else f"{how} ({jobs} jobs)"
 
     def require_possible(self) -> None:
@@ -203,18 +204,12 @@ class RsyncExecutor:
 
     @contextlib.contextmanager
     def _lanes(self, count: int) -> Iterator[Sequence[Lane]]:
-        if self._shell is None:
+        """Yield what as many workers reach the source by; nobody is logged in there any more after the block."""
+        if self._logins is None:
             yield [None] * count
             return
-        settings = self._settings
-        with open_sessions(
-            self._shell,
-            count,
-            env=self._server.environment(),
-            batch=max(1, settings.parallel_jobs_start_batch_size),
-            period_s=settings.parallel_jobs_start_batch_period,
-        ) as shells:
-            yield shells
+        with self._logins:
+            yield self._logins.lanes(count)
 
     @contextlib.contextmanager
     def _previous(self, record: BackupRecord) -> Iterator[Previous | None]:
@@ -283,17 +278,17 @@ class RsyncExecutor:
         """Return the identifier in the control file, the first thing that is read; CommandError if it cannot be."""
         path = f"{pgdata}/{CONTROL_FILE}"
         try:
-            if self._shell is None:
+            if self._logins is None:
                 return _identifier_in(path)
             with tempfile.TemporaryDirectory(prefix="barman-") as scratch:
-                self._fetch(self._shell, path, scratch)
+                self._fetch(self._logins.lanes()[0], path, scratch)
                 return _identifier_in(os.path.join(scratch, os.path.basename(path)))
         except OSError as error:
             raise CommandError(f"cannot copy from {self._host}: {path}: {error.strerror}") from error
 
-    def _fetch(self, shell: RemoteShell, path: str, scratch: str) -> None:
+    def _fetch(self, lane: str, path: str, scratch: str) -> None:
         directory, name = os.path.split(path)
-        argv = rsync.copy_argv(rsync.Source(directory, shell.text()), scratch, scratch=scratch)
+        argv = rsync.copy_argv(rsync.Source(directory, lane), scratch, scratch=scratch)
         complaints = rsync.Complaints()
         done = runner.run(
             argv,
@@ -313,14 +308,17 @@ def _identifier_in(control_file: str) -> str:
         return str(int.from_bytes(file.read(8), sys.byteorder))
 
 
-def _remote_shell(job: Job) -> RemoteShell | None:
+def _logins(job: Job) -> Logins | None:
     """Return how the cluster's host is reached; None: it is this one."""
     settings = job.settings
     if settings.backup_method == "local-rsync":
         return None
     if settings.ssh_command is None:
         raise ConfigError(f"server {job.server.name}: backup_method = rsync needs an ssh_command")
-    return parse_ssh_command(settings.ssh_command)
+    if job.logins is None:
+        # The reason why there are none.
+        parse_ssh_command(settings.ssh_command)
+    return job.logins
 
 
 def _is_usable(found: BackupRecord, record: BackupRecord) -> bool:

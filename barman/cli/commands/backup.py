@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from barman.cli.context import App
+    from barman.host.ssh import Logins
     from barman.server import Server
 
 
@@ -139,14 +141,22 @@ def command(
     )
 
     def back_up(server: Server) -> None:
+        # First of all: while somebody is let in, there is time to load the rest, and to check.
+        logins = server.source_logins(request.overrides.applied_to(server.settings))
+        with logins or contextlib.nullcontext():
+            if logins is not None:
+                logins.begin()
+            _back_up(server, logins)
+
+    def _back_up(server: Server, logins: Logins | None) -> None:
         from barman.backup.prepare import require_valid
         from barman.backup.run import run_backup
         from barman.catalog.record import BackupType, record_to_json
         from barman.manifest.generate import generate_manifest
 
         require_valid(server, request)
-        _require_checks(server, check_timeout)
-        record = run_backup(server, request, app.output).record
+        _require_checks(server, check_timeout, logins)
+        record = run_backup(server, request, app.output, logins=logins).record
         for key, value in record_to_json(record).items():
             app.output.result(key, value)
         if request.overrides.applied_to(server.settings).autogenerate_manifest and record.type is BackupType.RSYNC:
@@ -155,11 +165,11 @@ def command(
     app.each(server_names, Profile.A, back_up)
 
 
-def _require_checks(server: Server, timeout_s: int | None) -> None:
+def _require_checks(server: Server, timeout_s: int | None, logins: Logins | None) -> None:
     from barman.monitor.check import run_checks
     from barman.monitor.check_items import name_failures
 
-    blocking = run_checks(server, timeout_s=timeout_s).blocking
+    blocking = run_checks(server, timeout_s=timeout_s, logins=logins).blocking
     if blocking:
         raise Refused(
             f"backup of server {server.name} not started, failed checks: {name_failures(blocking)}",
