@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from barman.backup.copy_stats import CopyTimes
     from barman.backup.page_check import PageCheck
     from barman.backup.source_tree import Tree
-    from barman.backup.workers import Workers
     from barman.config.settings import ServerSettings
     from barman.host.rsync import Entry
     from barman.host.transfer import Flow
+    from barman.host.workers import Workers
     from barman.progress import Bar, Reporter
 
     # What a worker reaches the source by: the command line of its remote shell, None for this host.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from barman.backup.workers import Workers
     from barman.config.settings import ServerSettings
+    from barman.host.workers import Workers
     from barman.host.rsync import Entry
     from barman.progress import Reporter
 

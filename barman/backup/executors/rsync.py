@@ -18,12 +18,12 @@ from barman.backup.label import read_label
 from barman.backup.page_check import PageCheck
 from barman.backup.positions import begin_at, end_at
 from barman.backup.source_tree import CONTROL_FILE, files_outside, trees_of
-from barman.backup.workers import Workers
 from barman.catalog import selection
 from barman.errors import BarmanError, CatalogError, CommandError, ConfigError, LockBusy, Refused
 from barman.host import clock, reflink, rsync, runner
 from barman.host.files import write_durably
 from barman.host.ssh import parse_ssh_command
+from barman.host.workers import Workers
 from barman.postgres.backup_label import parse_backup_label
 from barman.postgres.lsn import parse_lsn
 from barman.postgres.page_checksums import PAGE_SIZE

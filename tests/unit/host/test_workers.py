@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from barman.backup.workers import Workers
 from barman.host.transfer import Stopped
+from barman.host.workers import Workers
 
 
 def test_every_task_is_done_once_by_somebody():
