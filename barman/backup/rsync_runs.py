@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandError
 from barman.host import rsync, runner
-from barman.host.files import start_flush
+from barman.host.rsync_watch import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from barman.config.settings import ServerSettings
-    from barman.host.workers import Workers
     from barman.host.rsync import Entry
+    from barman.host.workers import Workers
     from barman.progress import Reporter
 
 _log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ class RsyncRuns:
     ) -> None:
         for number in range(_ROUNDS):
             complaints = rsync.Complaints()
-            listener = _Listener(target, scratch, complaints, self._advance, on_file)
+            listener = Listener(target, scratch, complaints, self._advance, on_file=on_file)
             # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
             done = self._run(
                 argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], listener.take, names, listener.tick
@@ -157,56 +156,3 @@ def _unlink_shared(target: str, names: Sequence[str]) -> None:
                 os.unlink(path)
         except FileNotFoundError:
             continue
-
-
-class _Listener:
-    """Hears what one rsync says while it copies into target, and sees how far it is with a file."""
-
-    def __init__(
-        self,
-        target: str,
-        scratch: Path,
-        complaints: rsync.Complaints,
-        advance: Callable[[int], None],
-        on_file: Callable[[str], None] | None,
-    ) -> None:
-        """scratch: where this rsync, and no other, writes a file until it is whole."""
-        self._target = target
-        self._scratch = scratch
-        self._complaints = complaints
-        self._advance = advance
-        self._on_file = on_file
-        self._told = 0
-        self._last: str | None = None
-
-    def take(self, line: str) -> None:
-        """Take one line."""
-        copied = rsync.parse_copied(line)
-        if copied is None:
-            self._complaints.take(line)
-            return
-        self._advance(copied.size - self._told)
-        self._told = 0
-        self.finish()
-        self._last = copied.name
-
-    def finish(self) -> None:
-        """See to the last file, which rsync tells of a moment before it takes its place: when the next one is told of.
-
-        To be called when rsync has ended.
-        """
-        name, self._last = self._last, None
-        if name is None:
-            return
-        with contextlib.suppress(OSError), open(os.path.join(self._target, name), "rb") as file:
-            start_flush(file.fileno())
-        if self._on_file is not None:
-            self._on_file(name)
-
-    def tick(self) -> None:
-        """Look how much of the present file is there."""
-        with contextlib.suppress(OSError), os.scandir(self._scratch) as entries:
-            there = sum(entry.stat().st_size for entry in entries)
-            if there > self._told:
-                self._advance(there - self._told)
-                self._told = there

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.page_report import parse_report
 from barman.catalog.record import BackupId
-from barman.errors import CatalogError, CommandError, ConfigError, Permanent
+from barman.errors import CatalogError, CommandError, ConfigError, Permanent, Unreachable
 from barman.host.session import NOT_FOUND, open_session
 from barman.sync.document import parse_answer, parse_keep
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from barman.catalog.page_report import PageReport
     from barman.catalog.record import KeepTarget
+    from barman.host.runner import Completed
     from barman.host.session import Session
     from barman.server import Server
     from barman.sync.document import Position, PrimaryState
@@ -39,22 +40,24 @@ _KEEP = re.compile(r"keep .*?(\d{8}T\d{6})(?:-keep|/annotations/keep) ?(.*)")
 class Primary:
     """A primary one is logged in to. session: for what is not asked of its Barman."""
 
-    def __init__(self, server: Server, session: Session) -> None:
-        """server: ours."""
+    def __init__(self, server: Server, session: Session, *, limit_s: float = _ANSWER_LIMIT_S) -> None:
+        """server: ours. limit_s: of an answer."""
         self.session = session
+        self._limit_s = limit_s
         self._server = server
 
     def ask(self, position: Position | None) -> tuple[str, PrimaryState]:
         """Have it say what it has; return the text, and what it means.
 
         position: only the WAL behind it is of interest; None: all. What it no longer knows is asked for as a whole.
-        CommandError, naming the reason, if there is no answer; CatalogError if it makes no sense.
+        CommandError, naming the reason, if there is no answer, Unreachable if the connection is cut or it takes too
+        long; CatalogError if it makes no sense.
         """
         words = [position.name, *([str(position.offset)] if position.offset else [])] if position else []
-        done = self.session.run(self._argv(words), timeout_s=_ANSWER_LIMIT_S, check=False)
+        done = self._call(words)
         if done.status == 1 and words:
             _log.info("server %s: the primary does not know %s any more", self._server.name, " ".join(words))
-            done = self.session.run(self._argv([]), timeout_s=_ANSWER_LIMIT_S, check=False)
+            done = self._call([])
         if done.status != 0:
             raise self._no_answer(done.status, done.stderr)
         try:
@@ -91,9 +94,14 @@ class Primary:
             _log.warning("server %s: page report of backup %s: %s", self._server.name, backup_id, error)
             return None
 
-    def _argv(self, words: list[str]) -> list[str]:
+    def _call(self, words: list[str]) -> Completed:
         config = ["-c", str(self._server.config_path)] if self._server.settings.forward_config_path else []
-        return ["barman", *config, "sync-info", self._server.name, *words]
+        argv = ["barman", *config, "sync-info", self._server.name, *words]
+        try:
+            return self.session.run(argv, timeout_s=self._limit_s, check=False)
+        except CommandError as error:
+            # Cut or stuck: not to be waited for again with its next server.
+            raise Unreachable(error.message, argv=argv, hint=error.hint) from error
 
     def _no_answer(self, status: int, stderr: str) -> CommandError:
         name = self.session.name

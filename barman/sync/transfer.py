@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError
 from barman.host import rsync, runner
+from barman.host.rsync_watch import Listener, Silence, comparing_limit_s
 from barman.host.session import NOT_FOUND
 from barman.host.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from barman.host.rsync import Entry
     from barman.progress import Bar
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# A connection that is cut ends by itself, sooner; this is for programs and file systems that are stuck.
+_PATIENCE_S = 600.0
+
 
 class Route(NamedTuple):
-    """From where to where. source: a directory of the primary. scratch: on the file system of target."""
+    """From where to where. source: a directory of the primary. scratch: for temporaries, on target's file system."""
 
     source: str
     target: Path
@@ -35,12 +39,13 @@ class Route(NamedTuple):
 class Transfer:
     """rsync from the primary, over every login there is; what fails is repeated as often as the settings allow."""
 
-    def __init__(self, server: Server, primary: Primary) -> None:
-        """server: ours, with its limits."""
+    def __init__(self, server: Server, primary: Primary, *, patience_s: float = _PATIENCE_S) -> None:
+        """server: ours, with its limits. patience_s: how long rsync may show no progress before it is ended."""
         self._settings = server.settings
         self._name = primary.session.name
         self._lanes = primary.session.lanes
         self._environment = {**server.environment(), "LC_ALL": "C", "TZ": "UTC"}
+        self._patience_s = patience_s
         self._workers = Workers(self._lanes, on_tick=lambda: None)
 
     @property
@@ -52,8 +57,10 @@ class Transfer:
         """Return all below a directory of the primary, links as links. CommandError if it cannot be listed."""
         found: list[Entry] = []
         complaints = rsync.Complaints()
+        silence = Silence(self._patience_s, what=f"cannot list {directory} of the primary {self._name}")
 
         def take(line: str) -> None:
+            silence.broken()
             entry = rsync.parse_entry(line)
             if entry is None:
                 complaints.take(line)
@@ -61,7 +68,7 @@ class Transfer:
                 found.append(entry)
 
         argv = rsync.list_argv(rsync.Source(directory, self._lanes[0]), filters, follow=False)
-        done = self._run(argv, take, None)
+        done = self._run(argv, None, take, silence.tick)
         if not complaints.is_harmless(done.status):
             raise self._failed(argv, done.status, complaints)
         return found
@@ -78,42 +85,74 @@ class Transfer:
         lane: str,
         bar: Bar,
         basis: Path | None = None,
-        compare: bool = False,
+        compared_bytes: int | None = None,
         sharers: int = 1,
     ) -> None:
         """Have rsync copy files, by name below the source, to the target, each whole or not at all.
 
-        Missing ones are passed over. basis: a directory of which equal files are linked. compare: by content. sharers:
-        how many transfers share the bandwidth. CommandError.
+        Missing ones are passed over. basis: a directory of which equal files are linked. compared_bytes: compare by
+        content, so many bytes; None: by size and time. sharers: how many transfers share the bandwidth. CommandError.
         """
+        left = self._settings.basebackup_retry_times
+        while True:
+            try:
+                # Its own, so that what appears there is what this rsync writes.
+                with TemporaryDirectory(dir=route.scratch, ignore_cleanup_errors=True) as scratch:
+                    argv = self._argv(
+                        Route(route.source, route.target, Path(scratch)),
+                        lane,
+                        basis,
+                        compares=compared_bytes is not None,
+                        sharers=sharers,
+                    )
+                    self._copy(argv, names, route.target, scratch, bar, compared_bytes or 0)
+            except CommandError as error:
+                if left <= 0:
+                    raise
+                _log.warning("%s; trying again in %s seconds", error.message, self._settings.basebackup_retry_sleep)
+                left -= 1
+                self._workers.pause(self._settings.basebackup_retry_sleep)
+            else:
+                return
+
+    def _argv(self, route: Route, lane: str, basis: Path | None, *, compares: bool, sharers: int) -> list[str]:
         limit = self._settings.bandwidth_limit
         argv = rsync.copy_argv(
             rsync.Source(route.source, lane),
             os.fspath(route.target),
             scratch=os.fspath(route.scratch),
             basis=None if basis is None else os.fspath(basis),
-            compare=compare,
+            compare=compares,
             link=basis is not None,
             bandwidth_kib_s=max(1, limit // max(sharers, 1)) if limit else None,
             compress=self._settings.network_compression,
             follow=False,
         )
-        if compare and basis is None:
-            argv.insert(1, "--checksum")
-        left = self._settings.basebackup_retry_times
-        while True:
-            complaints = rsync.Complaints()
-            done = self._run(argv, partial(_take, complaints, bar), names)
-            if complaints.is_harmless(done.status):
-                return
-            error = self._failed(argv, done.status, complaints)
-            if left <= 0:
-                raise error
-            _log.warning("%s; trying again in %s seconds", error.message, self._settings.basebackup_retry_sleep)
-            left -= 1
-            self._workers.pause(self._settings.basebackup_retry_sleep)
+        return [argv[0], "--checksum", *argv[1:]] if compares and basis is None else argv
 
-    def _run(self, argv: list[str], on_line: Callable[[str], None], names: Sequence[str] | None) -> runner.Completed:
+    def _copy(
+        self, argv: list[str], names: Sequence[str], target: Path, scratch: str, bar: Bar, compared_bytes: int
+    ) -> None:
+        complaints = rsync.Complaints()
+        limit_s = comparing_limit_s(self._patience_s, compared_bytes)
+        silence = Silence(limit_s, what=f"cannot copy from the primary {self._name}")
+        listener = Listener(target, scratch, complaints, bar.advance, silence=silence)
+        done = self._run(argv, names, listener.take, listener.tick)
+        listener.finish()
+        if not complaints.is_harmless(done.status):
+            raise self._failed(argv, done.status, complaints)
+
+    def _run(
+        self,
+        argv: list[str],
+        names: Sequence[str] | None,
+        on_line: Callable[[str], None],
+        on_tick: Callable[[], None],
+    ) -> runner.Completed:
+        def tick() -> None:
+            self._workers.check()
+            on_tick()
+
         _log.debug("running %s", argv)
         return runner.run(
             argv,
@@ -122,18 +161,10 @@ class Transfer:
             input=None if names is None else b"".join(os.fsencode(name) + b"\0" for name in names),
             check=False,
             on_line=on_line,
-            on_tick=self._workers.check,
+            on_tick=tick,
         )
 
     def _failed(self, argv: Sequence[str], status: int, complaints: rsync.Complaints) -> CommandError:
         hint = "Is rsync installed there?" if status == NOT_FOUND else None
         message = f"cannot copy from the primary {self._name}: {complaints.reason(status)}"
         return CommandError(message, argv=argv, status=status, hint=hint)
-
-
-def _take(complaints: rsync.Complaints, bar: Bar, line: str) -> None:
-    copied = rsync.parse_copied(line)
-    if copied is None:
-        complaints.take(line)
-    else:
-        bar.advance(copied.size)

@@ -148,7 +148,7 @@ class TreeCopy:
             lane=lane,
             bar=bar,
             basis=basis,
-            compare=compare,
+            compared_bytes=sum(entry.size for entry in entries) if compare else None,
             sharers=sharers,
         )
 

@@ -121,10 +121,14 @@ def _pile(entry: Entry, here: Found | None, *, trusted: bool, beside: Found | No
 
 
 def portions_of(plan: TreePlan, *, lanes: int) -> list[Portion]:
-    """Return what rsync has to look after in portions for so many workers, those with the largest files first."""
+    """Return what rsync has to look after in portions for so many workers, those with the largest files first.
+
+    What is compared is in portions for a single worker as well: rsync is silent until it has compared one.
+    """
     piles = ((Way.FETCH, plan.fetched), (Way.COMPARE, plan.compared), (Way.CHECK, plan.checked))
     if lanes <= 1:
-        return [Portion(way, entries) for way, entries in piles if entries]
+        fetched = [Portion(Way.FETCH, plan.fetched)] if plan.fetched else []
+        return fetched + [Portion(way, part) for way, entries in piles[1:] for part in _cut(entries, _MOST_BYTES, 1)]
     total = sum(entry.size for _, entries in piles for entry in entries)
     most = min(max(total // (lanes * _PORTIONS_PER_LANE), _LEAST_BYTES), _MOST_BYTES)
     found = [Portion(way, part) for way, entries in piles for part in _cut(entries, most, lanes)]

@@ -61,6 +61,12 @@ def test_one_worker_gets_one_portion_of_each_kind():
     ]
 
 
+def test_what_one_worker_compares_is_in_portions_that_end():
+    entries = [_file(str(number), size=6 << 30) for number in range(4)]
+    plan = _plan(*entries, here={entry.name: Found(entry.size, entry.mtime, entry.mode) for entry in entries})
+    assert [(portion.way, len(portion.entries)) for portion in portions_of(plan, lanes=1)] == [(Way.CHECK, 1)] * 4
+
+
 def test_several_workers_get_portions_of_some_size_largest_first():
     entries = [_file(str(number), size=number * 8 * MIB) for number in range(1, 20)]
     portions = portions_of(_plan(*entries), lanes=4)
