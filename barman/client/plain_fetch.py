@@ -6,13 +6,15 @@ import subprocess
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman.client import received
-from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv, cannot_connect
+from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv, cannot_connect, patience
 from barman.client.spool import replacing
 from barman.wal.hot_program import STOP_RECOVERY
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from barman.host.patience import Patience
 
 BAD_DESTINATION = 3
 
@@ -33,7 +35,8 @@ def fetch(options: argparse.Namespace, name: str, path: str, arguments: Sequence
     try:
         with replacing(path) as target:
             try:
-                status = _transfer(argv, target, quiet=quiet)
+                with patience(options, FAILED) as limit:
+                    status = _transfer(argv, target, limit, quiet=quiet)
                 if status != 0:
                     raise _Ended(status)
                 received.finish(target.name, name)
@@ -54,7 +57,7 @@ class _Ended(Exception):
         self.status = status
 
 
-def _transfer(argv: Sequence[str], target: BinaryIO, *, quiet: bool) -> int:
+def _transfer(argv: Sequence[str], target: BinaryIO, limit: Patience, *, quiet: bool) -> int:
     """Write what a command prints to target; returns its exit status."""
     stderr = subprocess.DEVNULL if quiet else None
     try:
@@ -65,6 +68,7 @@ def _transfer(argv: Sequence[str], target: BinaryIO, *, quiet: bool) -> int:
         try:
             output = process.stdout
             while output is not None and (chunk := output.read(received.CHUNK)):
+                limit.renew()
                 target.write(chunk)
             target.flush()
             return process.wait()

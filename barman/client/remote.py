@@ -13,10 +13,11 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from barman.errors import BarmanError, Terminated
+from barman.host.patience import Patience
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 FAILED = 2
 """Usage, a local file, a program that cannot be started, an interruption."""
@@ -25,8 +26,13 @@ SSH_FAILED = 255
 """What ssh itself exits with when there is no connection."""
 
 # A connection that no longer answers is given up after half a minute: TCP notices after a quarter of an hour, or two
-# hours if there is nothing to send, and PostgreSQL starts no other program meanwhile.
-_ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
+# hours if there is nothing to send, and PostgreSQL starts no other program meanwhile. Nor does one that never begins
+# take as long as TCP would try.
+_ALIVE = ("-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
+
+# The connection may be alive and the far side stuck, on a disk that is gone, say.
+_PATIENCE_S = 600
+_ASKING_LIMIT_S = 10
 
 # Of the 108 bytes that an address has, ssh needs 38 more for the hash and 17 for a temporary name, and one is zero.
 _LONGEST_SOCKET_PATH = 108 - 38 - 17 - 1
@@ -41,11 +47,43 @@ class ClientError(BarmanError):
         self.status = status
 
 
-def build_ssh_argv(options: argparse.Namespace) -> list[str]:
-    """Return the words up to and including the name of the program on the Barman host."""
+def build_ssh_argv(options: argparse.Namespace, more: Sequence[str] = ()) -> list[str]:
+    """Return the words up to and including the name of the program on the Barman host. more: options for ssh."""
     port = ["-p", options.port] if options.port else []
     kept = _keep_connection(options.spool_dir, options.keep_connection) if options.keep_connection else []
-    return ["ssh", *_ALIVE, *kept, *port, "-q", "-T", f"{options.user}@{options.barman_host}", "barman"]
+    return ["ssh", *_ALIVE, *more, *kept, *port, "-q", "-T", f"{options.user}@{options.barman_host}", "barman"]
+
+
+def bulk_options(options: argparse.Namespace) -> Sequence[str]:
+    """Return options for ssh with which more travels in the same time; to find them costs two starts of ssh."""
+    import subprocess
+
+    from barman.host.ssh_cipher import cipher_options, parse_settings
+
+    def ask(*words: str) -> Mapping[str, str]:
+        try:
+            asked = subprocess.run(
+                ["ssh", "-G", *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_ASKING_LIMIT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return {}
+        return parse_settings(asked.stdout.decode(errors="replace"))
+
+    port = ["-p", options.port] if options.port else []
+    chosen = ask(*port, f"{options.user}@{options.barman_host}")
+    return cipher_options(chosen, ask("-F", "none", "localhost")) if chosen else ()
+
+
+def patience(options: argparse.Namespace, status: int) -> Patience:
+    """Return the limit for a transfer that no longer moves. status: the exit code when it is reached."""
+    target = f"{options.user}@{options.barman_host}"
+    return Patience(
+        _PATIENCE_S, lambda: ClientError(f"{target} has not moved for {_PATIENCE_S} seconds, given up", status)
+    )
 
 
 def _keep_connection(directory: str, seconds: int) -> list[str]:
@@ -74,17 +112,22 @@ def describe_destination(options: argparse.Namespace) -> str:
     return " ".join(" ".join(word.split()) for word in words if word)
 
 
-def build_put_argv(options: argparse.Namespace, *, test: bool) -> list[str]:
-    """Return the command that runs put-wal on the Barman host."""
+def build_put_argv(options: argparse.Namespace, *, test: bool, more: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs put-wal on the Barman host. more: options for ssh."""
     config = [f"--config={quote(options.config)}"] if options.config else []
-    return [*build_ssh_argv(options), *config, "put-wal", options.server_name, *(["--test"] if test else [])]
+    return [*build_ssh_argv(options, more), *config, "put-wal", options.server_name, *(["--test"] if test else [])]
 
 
-def build_get_argv(options: argparse.Namespace, wal_name: str, arguments: Sequence[str] = ()) -> list[str]:
-    """Return the command that runs get-wal on the Barman host; arguments: its options, each ready for the shell."""
+def build_get_argv(
+    options: argparse.Namespace, wal_name: str, arguments: Sequence[str] = (), *, more: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that runs get-wal on the Barman host.
+
+    arguments: its options, each ready for the shell. more: options for ssh.
+    """
     config = ["--config", quote(options.config)] if options.config else []
     command = " ".join(["get-wal", *arguments, quote(options.server_name), quote(wal_name)])
-    return [*build_ssh_argv(options), *config, command]
+    return [*build_ssh_argv(options, more), *config, command]
 
 
 def quote(text: str) -> str:

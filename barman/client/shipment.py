@@ -11,12 +11,24 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from barman.client.remote import ClientError, build_put_argv
+from barman.client.remote import ClientError, build_put_argv, bulk_options, patience
 from barman.wal.tar_stream import TarWriter, widen
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    from barman.host.patience import Patience
+
+LOST = 3
+"""The exit code when ssh cannot connect, or the connection is lost."""
+
+# Segments are compressed in memory, some ahead by each core; those of more than the usual size on disk.
+_LARGEST_IN_MEMORY = 32 << 20
+_MOST_AHEAD = 8
+
+# From so many files on it pays to ask ssh about its ciphers.
+_MANY = 4
 
 # As in barman.wal.put, which would take longer to import than these are long.
 _REPORT = {"BARMAN.report": "1"}
@@ -50,14 +62,17 @@ def ship(options: argparse.Namespace, paths: Sequence[str]) -> Outcome:
 
     ClientError if ssh cannot be started, or the first cannot be opened, or one cannot be read to its end.
     """
-    argv = build_put_argv(options, test=False)
     is_batch = len(paths) > 1
+    more = bulk_options(options) if len(paths) >= _MANY else ()
+    argv = build_put_argv(options, test=False, more=more)
     with contextlib.ExitStack() as stack:
         first = _open(paths[0], options, stack)
         output = subprocess.PIPE if is_batch else None
         process = stack.enter_context(running_ssh(argv, stdin=subprocess.PIPE, stdout=output))
+        limit = stack.enter_context(patience(options, LOST))
         sent: dict[str, Sent] = {}
-        broken = _send(_opened(first, paths[1:], options), options, process, sent, is_batch=is_batch)
+        broken = _send(_opened(first, paths[1:], options), options, process, sent, is_batch=is_batch, limit=limit)
+        limit.renew()
         report = process.stdout.read().decode("utf-8", "replace") if process.stdout else ""
         status = process.wait()
     named = frozenset(name for name in sent if f"{_STORED} {name}" in report.splitlines())
@@ -69,7 +84,8 @@ def ship(options: argparse.Namespace, paths: Sequence[str]) -> Outcome:
 def running_ssh(argv: Sequence[str], *, stdin: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run ssh; it is not left behind whatever happens. ClientError if it cannot be started."""
     try:
-        process = subprocess.Popen(argv, stdin=stdin, stdout=stdout)
+        # Without a buffer: what is in one would be written once more when the far side no longer reads.
+        process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, bufsize=0)
     except OSError as error:
         raise ClientError(f"cannot run ssh: {error.strerror}") from error
     try:
@@ -78,15 +94,18 @@ def running_ssh(argv: Sequence[str], *, stdin: int, stdout: int | None = None) -
         if process.poll() is None:
             process.terminate()
             process.wait()
-        if process.stdout:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 class _Content(NamedTuple):
-    """A file that is ready to be sent: what it was, and the bytes that travel."""
+    """A file that is ready to be sent: what it was, and the bytes that travel. size, mtime: of those."""
 
     sent: Sent
     bytes: BinaryIO
+    size: int
+    mtime: float
 
 
 def _open(path: str, options: argparse.Namespace, stack: contextlib.ExitStack) -> _Content:
@@ -94,8 +113,14 @@ def _open(path: str, options: argparse.Namespace, stack: contextlib.ExitStack) -
         wal = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
     except OSError as error:
         raise ClientError(f"cannot read {path}: {error.strerror}") from error
-    sent = Sent(path, os.fstat(wal.fileno()), time.time_ns())
-    return _Content(sent, _compress(wal, options, stack) if options.compression else wal)
+    status = os.fstat(wal.fileno())
+    sent = Sent(path, status, time.time_ns())
+    if not options.compression:
+        return _Content(sent, wal, status.st_size, status.st_mtime)
+    target = _compress(wal, status.st_size, options, stack)
+    size = target.tell()
+    target.seek(0)
+    return _Content(sent, target, size, time.time())
 
 
 def _opened(first: _Content, others: Sequence[str], options: argparse.Namespace) -> Generator[_Content, None, None]:
@@ -114,7 +139,7 @@ def _opened(first: _Content, others: Sequence[str], options: argparse.Namespace)
     # Not for a single file: it would take longer to load than to work.
     from concurrent.futures import ThreadPoolExecutor
 
-    ahead = (os.cpu_count() or 1) + 1 if options.compression else 1
+    ahead = min(os.cpu_count() or 1, _MOST_AHEAD) + 1 if options.compression else 1
     with contextlib.ExitStack() as closing, ThreadPoolExecutor(ahead) as pool:
         waiting = []
         for path in others:
@@ -128,18 +153,20 @@ def _opened(first: _Content, others: Sequence[str], options: argparse.Namespace)
                 content.bytes.close()
 
 
-def _compress(wal: BinaryIO, options: argparse.Namespace, stack: contextlib.ExitStack) -> BinaryIO:
-    """Return a file with the compressed content, on disk: a segment may be as large as 1 GiB."""
-    import tempfile
-
+def _compress(wal: BinaryIO, size: int, options: argparse.Namespace, stack: contextlib.ExitStack) -> BinaryIO:
+    """Return a file with the compressed content, at its end; on disk if it may be large."""
     from barman.storage.compress import codecs
 
-    target = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    target: BinaryIO = io.BytesIO()
+    if size > _LARGEST_IN_MEMORY:
+        import tempfile
+
+        target = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    stack.enter_context(target)
     level = codecs.resolve_level(options.compression, options.compression_level)
     with wal:
-        codecs.compress_stream(wal, cast("BinaryIO", target), options.compression, level)
-    target.seek(0)
-    return cast("BinaryIO", target)
+        codecs.compress_stream(wal, target, options.compression, level)
+    return target
 
 
 def _send(
@@ -149,21 +176,24 @@ def _send(
     sent: dict[str, Sent],
     *,
     is_batch: bool,
+    limit: Patience,
 ) -> OSError | None:
     """Write the tar stream and close it; returns why that was not possible, if the far side hung up."""
     if process.stdin is None:
         raise ClientError("ssh has no standard input")
     try:
-        with contextlib.closing(contents), cast("BinaryIO", process.stdin) as pipe:
+        with contextlib.closing(contents):
+            pipe = cast("BinaryIO", process.stdin)
             widen(pipe)
             archive = TarWriter(pipe, _REPORT if is_batch else None)
             sums = []
             for content in contents:
                 name = os.path.basename(content.sent.path)
-                sums.append(f"{_add_member(archive, content, name, options.md5)} *{name}\n")
+                sums.append(f"{_add_member(archive, content, name, options.md5, limit)} *{name}\n")
                 sent[name] = content.sent
             _add_sums(archive, "".join(sums).encode(), options.md5)
             archive.finish()
+        pipe.close()
     except BrokenPipeError as error:
         return error
     except BaseException:
@@ -173,15 +203,19 @@ def _send(
     return None
 
 
-def _add_member(archive: TarWriter, content: _Content, name: str, algorithm: str) -> str:
+def _add_member(archive: TarWriter, content: _Content, name: str, algorithm: str, limit: Patience) -> str:
     """Add a file to the stream; return its digest."""
-    status = os.fstat(content.bytes.fileno())
     member = tarfile.TarInfo(name)
-    member.size, member.mode, member.mtime = status.st_size, status.st_mode & 0o7777, status.st_mtime
+    member.size, member.mtime, member.mode = content.size, content.mtime, content.sent.status.st_mode & 0o7777
     # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
     digest = hashlib.new(algorithm, usedforsecurity=False)
+
+    def look(piece: memoryview) -> None:
+        limit.renew()
+        digest.update(piece)
+
     try:
-        is_whole = archive.add(member, content.bytes, digest.update)
+        is_whole = archive.add(member, content.bytes, look)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -10,18 +10,19 @@ import argparse
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from barman.config.hot import open_hot_server
 from barman.config.values import is_url
 from barman.errors import BarmanError, ConfigError, StorageError, UserError, WalError
 from barman.host import files
+from barman.host.patience import Patience
 from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
 from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, WalKind, archive_directory, next_segment, parse_wal_name
 from barman.storage.compress import codecs
 from barman.storage.compress.decoded import open_decrypted
 from barman.storage.encrypt.openpgp import is_openpgp
-from barman.wal.hot_program import STOP_RECOVERY, Messages, build_parser, run_program
+from barman.wal.hot_program import STOP_RECOVERY, Messages, build_parser, drop_standard_output, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 NOT_FOUND = 1
 BAD_NAME_OR_OUTPUT = 3
+
+PATIENCE_S = 300
+"""A receiver that takes nothing for so long is given up; its connection may look alive for two hours."""
 
 _CHUNK = 1 << 20
 _SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
@@ -73,7 +77,8 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(f"the WAL archive of server '{server.name}' is in the cloud", hint=_CLOUD_HINT)
         if options.stream:
             sent = True
-            stream(server, name, options.stream, sys.stdout.buffer)
+            with _Output(sys.stdout.buffer) as output:
+                stream(server, name, options.stream, output)
             return 0
         if options.peek:
             for found in peek(server, name, options.peek):
@@ -82,7 +87,8 @@ def main(arguments: Sequence[str]) -> int:
         with _open(server, name, partial=options.partial) as wal:
             if options.output_directory is None:
                 sent = True
-                _send(wal, sys.stdout.buffer, options)
+                with _Output(sys.stdout.buffer) as output:
+                    _send(wal, output, options)
                 return 0
             _send_to_file(wal, options, messages)
             return 0
@@ -90,6 +96,41 @@ def main(arguments: Sequence[str]) -> int:
     status = run_program(messages, work)
     messages.close(data_sent=sent)
     return status
+
+
+class _Output:
+    """Standard output, until the receiver takes nothing any more."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._limit = Patience(PATIENCE_S, _stuck)
+
+    def __enter__(self) -> BinaryIO:
+        self._limit.__enter__()
+        return cast("BinaryIO", self)
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        self._limit.__exit__(None, None, None)
+        if kind is _Stuck:
+            drop_standard_output()
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        self._limit.renew()
+        return self._target.write(data)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._limit.renew()
+        self._target.flush()
+
+
+class _Stuck(_CannotSend):
+    """What was written before would keep us for ever, if it were flushed."""
+
+
+def _stuck() -> _Stuck:
+    return _Stuck(f"nothing has moved for {PATIENCE_S} seconds: the receiver is gone, or a disk is stuck")
 
 
 _CLOUD_HINT = "Fetch it with barman cloud-wal-restore."

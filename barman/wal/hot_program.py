@@ -131,7 +131,7 @@ def run_program(messages: Messages, work: Callable[[], int]) -> int:
     except BarmanError as error:
         return _report(messages, error)
     except BrokenPipeError:
-        _drop_standard_output()
+        drop_standard_output()
         messages.error("the receiver of the data closed the connection")
     except OSError as error:
         place = f": {error.filename}" if error.filename is not None else ""
@@ -161,6 +161,6 @@ def _terminate(number: int, _frame: object) -> None:
     raise Terminated(f"got signal {number}")
 
 
-def _drop_standard_output() -> None:
-    """Keep the interpreter from tripping over the rest of the buffer when it ends."""
+def drop_standard_output() -> None:
+    """Have what is still in the buffer go nowhere when the interpreter ends, as nobody reads it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

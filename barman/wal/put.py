@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from barman.config.hot import open_hot_server
 from barman.errors import WalError
 from barman.host import files
+from barman.host.patience import Patience
 from barman.postgres.wal_names import is_wal_name
 from barman.wal import accept
 from barman.wal.hot_program import Messages, build_parser, run_program
@@ -34,6 +35,9 @@ _ALGORITHMS = {"SHA256SUMS": "sha256", "MD5SUMS": "md5"}
 _SUM_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]+) [ *](?:\./)?(?P<name>\S+)")
 _LARGEST_SUMS = 1 << 20
 _WORKERS = 4
+
+PATIENCE_S = 300
+"""A sender that is silent for so long is given up; its connection may look alive for two hours."""
 
 REPORT = "BARMAN.report"
 """A global pax header of the stream, which other receivers ignore: tell on standard output which files are stored."""
@@ -76,7 +80,8 @@ def receive(server: HotServer, stream: BinaryIO, messages: Messages) -> int:
     files.remove_stale_temporaries(incoming)
     widen(stream)
     with contextlib.ExitStack() as cleanup, contextlib.closing(_Examiner(server)) as examiner:
-        transfer = _read_stream(stream, incoming, cleanup, examiner, messages)
+        with Patience(PATIENCE_S, _gone) as limit:
+            transfer = _Receiver(incoming, cleanup, examiner, limit, messages).read(stream)
         _require_sums(transfer)
         refusals = examiner.refusals()
         stored = []
@@ -160,31 +165,68 @@ class _Transfer(NamedTuple):
     wants_report: bool
 
 
-def _read_stream(
-    stream: BinaryIO, incoming: str, cleanup: contextlib.ExitStack, examiner: _Examiner, messages: Messages
-) -> _Transfer:
-    """Write the files of the stream to temporary ones."""
-    received: dict[str, accept.Received] = {}
-    sums: dict[str, Mapping[str, str]] = {}
-    archive = TarReader(stream)
-    is_empty = True
-    while (member := archive.next_member()) is not None:
-        is_empty = False
-        name = _require_name(member)
-        if name in _ALGORITHMS:
-            sums[_ALGORITHMS[name]] = _parse_sums(_read_text(archive, member), name, messages)
-        elif name in received:
-            raise WalError(f"the stream holds {name} twice")
-        else:
-            received[name] = _extract(archive, member, os.path.join(incoming, name), cleanup)
-            examiner.add(received[name])
-    if is_empty:
-        raise WalError("the stream is not a complete tar archive: it is empty")
-    # The sender must be able to write to the end.
-    archive.drain()
-    if not received:
-        raise WalError("the stream holds no WAL file")
-    return _Transfer(list(received.values()), sums, REPORT in archive.headers)
+def _gone() -> WalError:
+    return WalError(f"nothing has come for {PATIENCE_S} seconds: the sender is gone, or stuck")
+
+
+class _Receiver:
+    """Writes the files of a stream to temporary ones."""
+
+    def __init__(
+        self,
+        incoming: str,
+        cleanup: contextlib.ExitStack,
+        examiner: _Examiner,
+        limit: Patience,
+        messages: Messages,
+    ) -> None:
+        """cleanup: removes the temporary files. limit: until the next piece must have come."""
+        self._incoming = incoming
+        self._cleanup = cleanup
+        self._examiner = examiner
+        self._limit = limit
+        self._messages = messages
+
+    def read(self, stream: BinaryIO) -> _Transfer:
+        """Read the stream to its end. WalError if it is no tar archive, or holds what it may not hold."""
+        received: dict[str, accept.Received] = {}
+        sums: dict[str, Mapping[str, str]] = {}
+        archive = TarReader(stream)
+        is_empty = True
+        while (member := archive.next_member()) is not None:
+            is_empty = False
+            name = _require_name(member)
+            if name in _ALGORITHMS:
+                sums[_ALGORITHMS[name]] = _parse_sums(_read_text(archive, member), name, self._messages)
+            elif name in received:
+                raise WalError(f"the stream holds {name} twice")
+            else:
+                received[name] = self._extract(archive, member, os.path.join(self._incoming, name))
+                self._examiner.add(received[name])
+        if is_empty:
+            raise WalError("the stream is not a complete tar archive: it is empty")
+        # The sender must be able to write to the end.
+        archive.drain()
+        if not received:
+            raise WalError("the stream holds no WAL file")
+        return _Transfer(list(received.values()), sums, REPORT in archive.headers)
+
+    def _extract(self, archive: TarReader, member: Member, path: str) -> accept.Received:
+        temporary, file = files.open_temporary(path)
+        self._cleanup.callback(_discard, temporary, file)
+        digest = hashlib.sha256()
+
+        def take(piece: memoryview) -> None:
+            self._limit.renew()
+            digest.update(piece)
+            file.write(piece)
+
+        with files.naming(temporary):
+            archive.copy(member.size, take)
+            file.flush()
+            os.fchmod(file.fileno(), 0o600 | member.mode & 0o077)
+            os.utime(file.fileno(), (member.mtime, member.mtime))
+        return accept.Received(os.path.basename(path), temporary, file, {"sha256": digest.hexdigest()})
 
 
 def _require_name(member: Member) -> str:
@@ -213,23 +255,6 @@ def _parse_sums(text: str, file: str, messages: Messages) -> Mapping[str, str]:
         else:
             sums[match["name"]] = match["digest"].lower()
     return sums
-
-
-def _extract(archive: TarReader, member: Member, path: str, cleanup: contextlib.ExitStack) -> accept.Received:
-    temporary, file = files.open_temporary(path)
-    cleanup.callback(_discard, temporary, file)
-    digest = hashlib.sha256()
-
-    def take(piece: memoryview) -> None:
-        digest.update(piece)
-        file.write(piece)
-
-    with files.naming(temporary):
-        archive.copy(member.size, take)
-        file.flush()
-        os.fchmod(file.fileno(), 0o600 | member.mode & 0o077)
-        os.utime(file.fileno(), (member.mtime, member.mtime))
-    return accept.Received(os.path.basename(path), temporary, file, {"sha256": digest.hexdigest()})
 
 
 def _discard(temporary: str, file: BinaryIO) -> None:

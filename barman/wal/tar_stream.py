@@ -150,8 +150,11 @@ class TarWriter:
         self._stream.flush()
 
     def _write(self, data: bytes | memoryview) -> None:
-        self._stream.write(data)
-        self._written += len(data)
+        view = memoryview(data)
+        self._written += len(view)
+        while view:
+            # A pipe without a buffer may take a part.
+            view = view[self._stream.write(view) :]
 
 
 def _member(info: tarfile.TarInfo, records: Mapping[str, str]) -> Member:

@@ -103,7 +103,8 @@ class Sshd:
             "options=\n"
             "while :; do case $1 in\n"
             '    -o) options="$options -o $2"; shift 2 ;;\n'
-            "    -p) shift 2 ;;\n"
+            "    -[pF]) shift 2 ;;\n"
+            '    -G) options="$options -G"; shift ;;\n'
             "    -*) shift ;;\n"
             "    *) break ;;\n"
             f'esac; done\nshift\n{words} {alive} $options 127.0.0.1 {login} "$@"\n'

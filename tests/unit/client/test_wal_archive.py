@@ -11,7 +11,7 @@ import lz4.frame
 import pytest
 import zstandard
 
-from barman.client import wal_archive
+from barman.client import remote, wal_archive
 from tests.support.wal import MIB, name_of, segment
 from tests.support.wire import ALIVE
 
@@ -139,3 +139,10 @@ def test_without_a_connection_the_hint_is_a_command_that_tells_why(tmp_path, mon
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "ERROR: cannot connect to u@host by ssh"
     assert "'ssh -o BatchMode=yes -p 2222 u@host barman --version'" in told[1]
+
+
+def test_a_barman_host_that_falls_silent_is_given_up(site, wal, monkeypatch, capsys):
+    monkeypatch.setattr(remote, "_PATIENCE_S", 1)
+    (site.root / "ssh").write_text("#!/bin/sh\nexec sleep 100\n")
+    assert archive(site, wal) == 3
+    assert "barman@host has not moved for 1 seconds, given up" in capsys.readouterr().err

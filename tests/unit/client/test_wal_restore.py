@@ -10,7 +10,7 @@ import sys
 import pytest
 import zstandard
 
-from barman.client import wal_restore
+from barman.client import remote, wal_restore
 from barman.wal.hot_program import STOP_RECOVERY
 from tests.support.processes import wait_until
 from tests.support.wal import HISTORY, MIB, OTHER_SYSTEM_ID, SYSTEM_ID, segment
@@ -313,3 +313,11 @@ def test_a_pause_before_a_failure_is_made_only_then(site, monkeypatch):
     assert pauses == []
     assert restore(site, "-s", "7", name=wal(9)) == 1
     assert pauses == [7]
+
+
+def test_a_barman_host_that_falls_silent_is_given_up(site, monkeypatch, capsys):
+    monkeypatch.setattr(remote, "_PATIENCE_S", 1)
+    (site.root / "ssh").write_text("#!/bin/sh\nexec sleep 100\n")
+    assert restore(site) == 2
+    assert "barman@host has not moved for 1 seconds, given up" in capsys.readouterr().err
+    assert not site.destination.exists()

@@ -316,3 +316,14 @@ def test_wrong_arguments_are_told_as_by_other_commands(capsys, words, reason):
     said = capsys.readouterr().err
     assert said.startswith("Usage: barman get-wal ")
     assert re.search(f"^ERROR: .*{reason}\nHINT: Try 'barman get-wal --help'.\n$", said, re.MULTILINE)
+
+
+def test_a_receiver_that_takes_nothing_is_given_up(archive, monkeypatch, capsys):
+    archive.put("wals", wal(1), bytes(SIZE))
+    reader, writer = os.pipe()
+    monkeypatch.setattr(get, "PATIENCE_S", 1)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert get.main(["-c", str(archive.conf), "get-wal", "main", wal(1)]) == STOP_RECOVERY
+    assert "nothing has moved for 1 seconds" in capsys.readouterr().err
+    os.close(reader)

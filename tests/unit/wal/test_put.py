@@ -348,3 +348,17 @@ def test_the_address_of_the_sender_is_told(place, monkeypatch, capsys):
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 1 192.0.2.1 22")
     assert put_wal(place, monkeypatch, b"") == 1
     assert "(ssh host: 192.0.2.7)" in capsys.readouterr().err
+
+
+def test_a_sender_that_falls_silent_is_given_up_and_nothing_is_kept(place, monkeypatch, capsys):
+    reader, writer = os.pipe()
+    monkeypatch.setattr(put, "PATIENCE_S", 1)
+    os.write(writer, tar_of((WAL, CONTENT))[:60_000])
+    conf = write_configuration(place, SERVER)
+    with os.fdopen(reader, "rb") as buffer:
+        monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": buffer})())
+        assert put.main(["-c", str(conf), "put-wal", "main"]) == 1
+    assert "nothing has come for 1 seconds" in capsys.readouterr().err
+    assert incoming(place) == {}
+    assert os.listdir(place / "home" / "main" / "incoming") == []
+    os.close(writer)
