@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-    from barman.catalog.record import BackupRecord
+    from barman.catalog.record import BackupId, BackupRecord
     from barman.postgres.facts import ArchiverStats, ServerFacts, Slot, SystemIdentity
     from barman.sync.lag import Lag
     from barman.wal.gaps import Finding
@@ -73,6 +73,7 @@ class LocalFacts:
     wal_after_backup_bytes: archived after the last backup. newest_wal_age: of the newest WAL archived since the last
     backup began. stored_system_id: as in identity.json. receiver: pid of receive-wal, 0 if unknown.
     encryption_problem: why nothing can be encrypted as configured; empty if it can, or is not asked for.
+    lost: the DONE backups whose files are not there. hook_problems: which hook scripts cannot be run, and why.
     """
 
     directory_problems: tuple[str, ...] = ()
@@ -88,6 +89,8 @@ class LocalFacts:
     receiver: int | None = None
     is_backup_running: bool = False
     encryption_problem: str = ""
+    lost: tuple[BackupId, ...] = ()
+    hook_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from barman.catalog.record import Status
 from barman.errors import ConfigError
 from barman.human import pretty_interval, pretty_size
-from barman.retention.policy import counted_redundancy, parse_policy
+from barman.retention.policy import Combined, Redundancy, counted_redundancy, parse_policy
 from barman.wal.gaps import describe_gaps
 from barman.wal.needs import is_abandoned
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # All that would be asked of the server may be well, and still nothing is backed up.
 _METHODS_TO_COME = ("snapshot", "local-to-cloud")
+
+_MOST_TOLD = 3
 
 # Between the clocks of two hosts that are both right enough.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -94,6 +96,7 @@ def judge_catalogue(config: ServerConfig, local: LocalFacts, now: datetime) -> I
     unusable = _unusable_compression(settings)
     yield CheckItem("compression settings", ok=not unusable, hint=unusable)
     yield _failed_backups(local)
+    yield from _damage(local)
     yield _redundancy(settings.minimum_redundancy, local.records)
 
 
@@ -136,9 +139,12 @@ def _retention_policy(settings: ServerSettings) -> CheckItem:
     if settings.retention_policy is None:
         return CheckItem(name, ok=True)
     try:
-        parse_policy(settings.retention_policy)
+        policy = parse_policy(settings.retention_policy)
     except ConfigError as error:
         return CheckItem(name, ok=False, hint=error.message)
+    recovery = policy.recovery if isinstance(policy, Combined) else policy
+    if isinstance(recovery, Redundancy) and recovery.backups < settings.minimum_redundancy:
+        return CheckItem(name, ok=True, hint=f"raised to minimum_redundancy = {settings.minimum_redundancy}")
     return CheckItem(name, ok=True)
 
 
@@ -168,6 +174,17 @@ def _failed_backups(local: LocalFacts) -> CheckItem:
     if abandoned:
         hint += f", and the process that took {', '.join(abandoned)} has died, which cron will note"
     return CheckItem("failed backups", ok=not failed and not abandoned, hint=hint, critical=False)
+
+
+def _damage(local: LocalFacts) -> Iterator[CheckItem]:
+    """Whether every record can be read, every backup has its files, and every hook its script. Silent when well."""
+    damage = [record.damage for record in local.records if record.damage]
+    damage += [f"the files of backup {backup_id} are not there" for backup_id in local.lost]
+    if damage:
+        more = f"; and {len(damage) - _MOST_TOLD} more" if len(damage) > _MOST_TOLD else ""
+        yield CheckItem("backup records", ok=False, hint="; ".join(damage[:_MOST_TOLD]) + more, critical=False)
+    if local.hook_problems:
+        yield CheckItem("hook scripts", ok=False, hint="; ".join(local.hook_problems), critical=False)
 
 
 def _minimum_size(limit: int | None, last: BackupRecord | None) -> CheckItem:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from barman.catalog.identity import read_identity
+from barman.catalog.record import BackupType
 from barman.catalog.selection import latest
 from barman.config.conflicts import find_encryption_conflicts
 from barman.errors import BarmanError
 from barman.host.files import make_directories
+from barman.host.hooks import Event
 from barman.monitor.check_facts import LocalFacts
 from barman.storage.encrypt.gpg import require_can_encrypt
 from barman.wal.continuity import find_costly_gaps, view_wal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from barman.catalog.record import BackupRecord
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from barman.server import Server
 
 _LAST_NAME = "F" * 24
+_HOOK_KINDS = ("script", "retry_script")
+_PLAIN_PATH = re.compile(r"(/[\w.+@:-]+)+")
 
 
 def gather_local(server: Server, now: datetime) -> LocalFacts:
@@ -38,6 +44,7 @@ def gather_local(server: Server, now: datetime) -> LocalFacts:
         waiting_streaming=_count_waiting(server.paths.streaming),
         errors=_count_errors(server.paths.errors),
         encryption_problem=_encryption_problem(server),
+        hook_problems=tuple(_hook_problems(server)),
     )
     try:
         facts = _with_catalogue(server, _with_processes(server, facts), now)
@@ -66,6 +73,16 @@ def _encryption_problem(server: Server) -> str:
     return ""
 
 
+def _hook_problems(server: Server) -> Iterator[str]:
+    """Yield which hook scripts the shell will not find, where that is plain to see: programs named by whole paths."""
+    options = (f"{phase}_{event.value}_{kind}" for event in Event for phase in ("pre", "post") for kind in _HOOK_KINDS)
+    for option in options:
+        program = next(iter((getattr(server.settings, option) or "").split()), "")
+        if _PLAIN_PATH.fullmatch(program) and not os.access(program, os.X_OK):
+            reason = "cannot be executed" if os.path.exists(program) else "does not exist"
+            yield f"{option}: {program} {reason}"
+
+
 def _with_catalogue(server: Server, facts: LocalFacts, now: datetime) -> LocalFacts:
     records = server.backups.load()
     last = latest(records)
@@ -76,6 +93,13 @@ def _with_catalogue(server: Server, facts: LocalFacts, now: datetime) -> LocalFa
     return replace(
         facts,
         records=tuple(records.values()),
+        lost=tuple(
+            record.backup_id
+            for record in records.values()
+            if record.is_done
+            and record.type is not BackupType.SNAPSHOT
+            and not os.path.isdir(server.paths.data_dir(record.backup_id))
+        ),
         has_archived_wal=bool(view.listed) or not server.xlogdb.is_empty(),
         wal_after_backup_bytes=since_end.size_bytes if since_end else 0,
         newest_wal_age=_age(since_begin, now),

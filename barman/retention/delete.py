@@ -9,9 +9,9 @@ from barman.catalog.record import BackupId
 from barman.errors import HookAborted, LockBusy, UnknownBackup
 from barman.host import clock
 from barman.progress import LogReporter
-from barman.retention.judge import server_keeps, server_policy, server_verdicts
+from barman.retention.judge import require_understood, server_keeps, server_policy, server_verdicts
 from barman.retention.plan import plan_deletion, plan_enforcement, plan_needs
-from barman.retention.policy import Combined
+from barman.retention.policy import Combined, counts
 from barman.retention.remove import group_size, has_survivor, remove_backups, remove_leftovers
 from barman.retention.remove_wal import holds_unneeded_wal, remove_unneeded_wal
 
@@ -47,6 +47,8 @@ def delete_backups(server: Server, backup_ids: Sequence[str], reporter: Reporter
             these = "backup " + ", ".join(wanted)
             reporter.warning(f"{these} has incremental backups based on it, which are deleted too: {others}")
         failed = _remove_in_groups(server, plan, reporter)
+        if any(map(counts, records.values())) and not any(map(counts, server.backups.load().values())):
+            reporter.warning(f"server {server.name} has no backup left that could be restored")
     # What went wrong with the WAL of several backups is one error.
     errors = list(dict.fromkeys(failure.error for failure in failed))
     for error in errors[:-1]:
@@ -72,15 +74,21 @@ def _remove_in_groups(server: Server, plan: Sequence[Deletion], reporter: Report
 def plan_by_hand(
     server: Server, records: Mapping[BackupId, BackupRecord], wanted: Sequence[BackupId]
 ) -> list[Deletion]:
-    """Return what deleting these backups takes along, in order; UnknownBackup, or Refused by plan_deletion."""
+    """Return what deleting these backups takes along, in order; UnknownBackup, or Refused by plan_deletion.
+
+    ConfigError if nobody knows how many backups are to stay.
+    """
     for backup_id in wanted:
         if backup_id not in records:
             raise UnknownBackup(f"Unknown backup '{backup_id}' for server '{server.name}'")
+    if not all(records[backup_id].doomed for backup_id in wanted):
+        require_understood(server)
     return plan_deletion(records, wanted, server.backups.keeps(), minimum_redundancy=server.settings.minimum_redundancy)
 
 
 def plan_by_policy(server: Server, records: Mapping[BackupId, BackupRecord], now: datetime) -> list[Deletion]:
     """Return what cron would delete now, in order; ConfigError if the policy cannot be understood."""
+    require_understood(server)
     keeps = server.backups.keeps()
     return plan_enforcement(records, keeps, server_verdicts(server, records, now, keeps=keeps))
 

@@ -25,6 +25,17 @@ def server_policy(server: Server) -> Policy | None:
     return None if text is None else parse_policy(text)
 
 
+def require_understood(server: Server) -> None:
+    """ConfigError if a value that says what must not be deleted could not be understood, and its default counts."""
+    deciding = ("minimum_redundancy", "retention_policy", "retention_policy_mode", "wal_retention_policy")
+    for problem in server.config.problems:
+        if problem.bad_value and problem.option in deciding:
+            raise ConfigError(
+                f"no backup of server '{server.name}' is deleted: {problem.text}",
+                hint=f"Correct {problem.option} first.",
+            )
+
+
 def server_verdicts(
     server: Server,
     records: Mapping[BackupId, BackupRecord],

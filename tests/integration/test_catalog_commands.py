@@ -51,6 +51,33 @@ def test_a_damaged_record_is_told_and_the_others_are_listed(server):
     assert server.backup_ids() == [FIRST, THIRD]
 
 
+def test_check_tells_of_damage_in_the_catalogue_and_of_hooks_that_cannot_be_run(server, scratch):
+    paths = HandMade(server.directory).paths
+    closed = scratch / "closed.sh"
+    closed.write_text("#!/bin/sh\n")
+    closed.chmod(0o644)
+    server.set(pre_backup_retry_script="/nowhere/hook.sh --now", post_delete_script=closed, pre_archive_script="true")
+    paths.record_file(SECOND).write_text("stat")
+    paths.data_dir(THIRD).rename(scratch / "away")
+
+    lines = server.run("check", check=False).stdout.splitlines()
+
+    damage = f"backup {SECOND}: line 1 of backup.info has no '='; the files of backup {THIRD} are not there"
+    assert f"\tbackup records: FAILED ({damage})" in lines
+    hooks = f"pre_backup_retry_script: /nowhere/hook.sh does not exist; post_delete_script: {closed} cannot be executed"
+    assert f"\thook scripts: FAILED ({hooks})" in lines
+
+
+def test_a_minimum_redundancy_that_cannot_be_understood_deletes_nothing(server):
+    server.set(minimum_redundancy="tow", retention_policy="REDUNDANCY 1")
+    told = "no backup of server 'main' is deleted: invalid value 'tow' for option minimum_redundancy"
+    for words in (["delete", "main", "oldest"], ["delete", "--dry-run", "main", "oldest"], ["cron"]):
+        result = server.home.run(*words, check=False)
+        assert (result.status, told in result.stderr) == (1, True), result
+        assert "Traceback" not in result.text
+    assert len(server.backup_ids()) == 3
+
+
 def test_keeping_releasing_and_deleting(server):
     server.run("keep", "--target", "standalone", "weekly")
     assert server.run("keep", "--status", FIRST).stdout == "Server main:\n\tKeep: standalone\n"

@@ -205,6 +205,29 @@ def test_a_backup_whose_process_died_is_told_unless_one_is_running():
     assert _catalogue(LocalFacts(records=records, is_backup_running=True))["failed backups"].ok
 
 
+def test_what_is_wrong_with_records_files_and_hooks_is_told_and_nothing_when_all_is_well():
+    assert not {"backup records", "hook scripts"} & _catalogue(LocalFacts(records=(_record(1),))).keys()
+    unreadable = BackupRecord(BackupId("20261101T000000"), damage="backup 20261101T000000: line 1 has no '='")
+    lost = tuple(BackupId(f"2026110{day}T000000") for day in range(2, 6))
+    items = _catalogue(
+        LocalFacts(records=(unreadable,), lost=lost, hook_problems=("pre_backup_script: /x is not there",))
+    )
+    records, hooks = items["backup records"], items["hook scripts"]
+    assert (records.ok, records.critical, hooks.ok, hooks.critical) == (False, False, False, False)
+    assert records.hint == (
+        "backup 20261101T000000: line 1 has no '='; the files of backup 20261102T000000 are not there; "
+        "the files of backup 20261103T000000 are not there; and 2 more"
+    )
+    assert hooks.hint == "pre_backup_script: /x is not there"
+
+
+def test_a_policy_below_the_minimum_redundancy_is_told():
+    policies = ("REDUNDANCY 2", "REDUNDANCY 3", "REDUNDANCY 1; KEEP 2 DAILY", "RECOVERY WINDOW OF 1 DAYS")
+    found = [_catalogue(LocalFacts(), retention_policy=policy, minimum_redundancy=3) for policy in policies]
+    hints = [items["retention policy settings"].hint for items in found]
+    assert hints == ["raised to minimum_redundancy = 3", "", "raised to minimum_redundancy = 3", ""]
+
+
 def test_a_backup_from_the_future_says_that_a_clock_is_wrong():
     last = BackupRecord(BackupId("20261121T000001"), status=Status.DONE, end_time=NOW + timedelta(hours=1))
     item = _catalogue(LocalFacts(records=(last,)))["clock"]

@@ -483,6 +483,36 @@ def test_an_error_with_one_backup_does_not_spare_the_others(catalog, open_main, 
     assert enforce(server, NOW, reporter) == [FIRST]
 
 
+@pytest.mark.parametrize("option", ["minimum_redundancy", "retention_policy_mode", "wal_retention_policy"])
+def test_nothing_is_deleted_while_nobody_knows_what_must_stay(catalog, open_main, reporter, option):
+    server = open_main(retention_policy="REDUNDANCY 1", **{option: "tow"})
+    for delete in (
+        lambda: delete_backups(server, [FIRST], reporter),
+        lambda: preview_by_hand(server, [FIRST], NOW),
+        lambda: enforce(server, NOW, reporter),
+        lambda: preview_by_policy(server, NOW),
+    ):
+        with pytest.raises(ConfigError, match=f"no backup of server 'main' is deleted: .*'tow' for option {option}"):
+            delete()
+    assert len(catalog.backups.load()) == 3
+    assert catalog.archived() == sorted(ALL_WAL)
+
+
+def test_a_begun_deletion_can_be_finished_by_hand_although_nobody_knows_what_must_stay(catalog, open_main, reporter):
+    catalog.backups.mark_deletion(FIRST)
+
+    delete_backups(open_main(minimum_redundancy="tow"), [FIRST], reporter)
+
+    assert sorted(catalog.backups.load()) == [SECOND, THIRD]
+
+
+def test_deleting_the_last_backup_is_told(catalog, server, reporter):
+    delete_backups(server, [FIRST, SECOND], reporter)
+    assert not [line for line in reporter.told if "no backup left" in line]
+    delete_backups(server, [THIRD], reporter)
+    assert "WARNING: server main has no backup left that could be restored" in reporter.told
+
+
 def test_a_policy_that_cannot_be_understood_deletes_nothing(catalog, open_main, reporter):
     server = open_main(retention_policy="KEEP EVERYTHING")
 
