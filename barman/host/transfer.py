@@ -225,7 +225,7 @@ def copy_stream(reader: BinaryIO, writer: int, flow: Flow, *, target: str) -> in
     return total
 
 
-def write_all(writer: int, data: bytes) -> None:
+def write_all(writer: int, data: bytes | memoryview) -> None:
     """Write every byte of data to a descriptor."""
     view = memoryview(data)
     while view:

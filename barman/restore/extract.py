@@ -6,16 +6,16 @@ import contextlib
 import functools
 import io
 import os
-import stat
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from barman.errors import CatalogError, Encrypted, Permanent
-from barman.host.files import naming
-from barman.host.transfer import copy_stream, work_through
+from barman.errors import CatalogError, Encrypted, Permanent, WalError
+from barman.host.files import naming, start_flush
+from barman.host.transfer import work_through, write_all
 from barman.restore.fetch import make_directory
 from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
 from barman.storage.encrypt.openpgp import is_openpgp
+from barman.wal.tar_stream import CHUNK, TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from barman.restore.fetch import Route
     from barman.restore.plan import Tarball
     from barman.storage.encrypt.gpg import Decryption
+    from barman.wal.tar_stream import Member
 
-_BLOCK = 1 << 20
+# What pg_basebackup writes, and links of other kinds.
+_KNOWN_TYPES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE})
+_FLUSHED_AT_ONCE = 8 << 20
 # A tarball ends with two blocks of zeros. Source: POSIX, pax, "ustar Interchange Format".
 _END_SIZE = 1024
 
@@ -64,15 +67,13 @@ def extract(tarball: Path, route: Route, flow: Flow, *, decryption: Decryption |
             algorithm = identify(file.peek(LONGEST_MAGIC))
             plain = cast("BinaryIO", file)
             reader = Tailed(open_reader(plain, algorithm) if algorithm else plain)
-            with tarfile.open(fileobj=cast("BinaryIO", reader), mode="r|", bufsize=_BLOCK) as archive:
-                while (member := archive.next()) is not None:
-                    _write(archive, member, route, flow)
-                    # It keeps all it has seen otherwise.
-                    archive.members.clear()  # type: ignore[attr-defined]
+            archive = TarReader(cast("BinaryIO", reader))
+            while (member := archive.next_member()) is not None:
+                _write(archive, member, route, flow)
             reader.require_end()
     except Encrypted:
         raise
-    except (tarfile.TarError, Permanent, EOFError) as error:
+    except (WalError, Permanent, EOFError) as error:
         raise CatalogError(f"{tarball} is damaged: {error}") from error
 
 
@@ -90,29 +91,46 @@ def open_tarball(tarball: Path, decryption: Decryption | None) -> Iterator[io.Bu
             raise Encrypted(f"{tarball} is encrypted, and there is no passphrase for it")
         # Not through file, which has read ahead.
         with tarball.open("rb", buffering=0) as stored, decryption.reading(cast("BinaryIO", stored)) as reader:
-            yield io.BufferedReader(cast("io.RawIOBase", reader), _BLOCK)
+            yield io.BufferedReader(cast("io.RawIOBase", reader), CHUNK)
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, route: Route, flow: Flow) -> None:
+def _write(archive: TarReader, member: Member, route: Route, flow: Flow) -> None:
+    if member.type not in _KNOWN_TYPES:
+        raise WalError(f"a member of type {member.type!r}, which PostgreSQL never writes")
     name = member.name.removeprefix("./").rstrip("/")
-    if name in ("", ".") or not (member.isreg() or member.isdir()):
-        return
     if name.startswith("/") or ".." in name.split("/"):
-        raise tarfile.TarError(f"unsafe member name {member.name!r}")
-    target = route(name)
-    if target is None:
+        raise WalError(f"unsafe member name {member.name!r}")
+    target = None if name in ("", ".") else route(name)
+    if target is not None and member.type == tarfile.DIRTYPE:
+        make_directory(target, member.mode & 0o777)
+    if target is None or not member.is_file:
+        archive.copy(member.size, lambda _piece: None)
         return
-    if member.isdir():
-        make_directory(target, stat.S_IMODE(member.mode))
-        return
-    source = archive.extractfile(member)
-    if source is None:
-        raise tarfile.TarError(f"no content of {member.name!r}")
     with naming(target), open(target, "wb", buffering=0) as writer:
-        if copy_stream(cast("BinaryIO", source), writer.fileno(), flow, target=target) != member.size:
-            raise tarfile.TarError(f"it ends within {member.name!r}")
-        os.fchmod(writer.fileno(), stat.S_IMODE(member.mode))
-        os.utime(writer.fileno(), (member.mtime, member.mtime))
+        descriptor = writer.fileno()
+        archive.copy(member.size, _Sink(descriptor, flow, target).take)
+        os.fchmod(descriptor, member.mode & 0o777)
+        os.utime(descriptor, (member.mtime, member.mtime))
+
+
+class _Sink:
+    """Takes the content of a file, piece by piece."""
+
+    def __init__(self, descriptor: int, flow: Flow, target: str) -> None:
+        self._descriptor = descriptor
+        self._flow = flow
+        self._target = target
+        self._size = 0
+        self._flushed = 0
+
+    def take(self, piece: memoryview) -> None:
+        """Write a piece; it is being flushed soon."""
+        write_all(self._descriptor, piece)
+        self._size += len(piece)
+        if len(piece) < CHUNK or self._size - self._flushed >= _FLUSHED_AT_ONCE:
+            start_flush(self._descriptor, self._flushed, self._size - self._flushed)
+            self._flushed = self._size
+        self._flow.passed(len(piece))
 
 
 class Tailed:
@@ -125,16 +143,24 @@ class Tailed:
     def read(self, size: int) -> bytes:
         """Return up to size bytes."""
         data = self._file.read(size)
-        if data:
-            self._tail = (self._tail + data[-_END_SIZE:])[-_END_SIZE:]
+        self._remember(data)
         return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read into buffer; return how many bytes, 0 at the end."""
+        size: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._remember(buffer[max(0, size - _END_SIZE) : size])
+        return size
 
     def require_end(self) -> None:
         """Read what follows the last member, so that a codec's check sum there is looked at; Permanent if it is no end.
 
         Readers of tarballs take a file that was cut between two members for a whole one.
         """
-        while self.read(_BLOCK):
+        while self.read(CHUNK):
             pass
         if self._tail != bytes(_END_SIZE):
             raise Permanent("it ends early")
+
+    def _remember(self, data: bytes | memoryview) -> None:
+        self._tail = (self._tail + bytes(data[-_END_SIZE:]))[-_END_SIZE:]

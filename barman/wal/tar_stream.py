@@ -25,13 +25,14 @@ _RECORD = re.compile(rb"(\d+) ([^=\n]+)=")
 
 
 class Member(NamedTuple):
-    """A file of the stream. mtime: seconds. is_file: a regular one."""
+    """A file of the stream. mtime: seconds. is_file: a regular one. type: as tarfile has it."""
 
     name: str
     size: int
     mode: int
     mtime: float
     is_file: bool
+    type: bytes
 
 
 class TarReader:
@@ -164,7 +165,7 @@ def _member(info: tarfile.TarInfo, records: Mapping[str, str]) -> Member:
         raise WalError(f"the stream is not a complete tar archive: {error}") from error
     if size < 0 or not abs(mtime) < _LATEST:
         raise WalError(f"the stream is not a complete tar archive: a file of {size} bytes and time {mtime}")
-    return Member(records.get("path", info.name), size, info.mode & 0o7777, mtime, info.isreg())
+    return Member(records.get("path", info.name), size, info.mode & 0o7777, mtime, info.isreg(), info.type)
 
 
 def widen(pipe: BinaryIO) -> None:

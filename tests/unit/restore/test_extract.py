@@ -132,3 +132,18 @@ def test_each_tarball_takes_its_way(tmp_path, target):
         "pg_tblspc",
         "pg_wal",
     ]
+
+
+def test_names_that_are_too_long_for_a_header_come_whole(tmp_path, target):
+    long = "d" * 90 + "/" + "f" * 120
+    extract(_tar(tmp_path / "x", ("d" * 90, None), (long, b"1")), whole_route(target), Flow(NoBar()))
+    assert (target / long).read_bytes() == b"1"
+
+
+def test_a_member_of_an_unknown_kind_is_damage_rather_than_left_out(tmp_path, target):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("n" * 150))
+    (tmp_path / "x").write_bytes(buffer.getvalue())
+    with pytest.raises(CatalogError, match=r"x is damaged: a member of type b'L', which PostgreSQL never writes"):
+        extract(tmp_path / "x", whole_route(target), Flow(NoBar()))
