@@ -8,7 +8,18 @@ import shutil
 import tempfile
 from functools import partial
 
-from tests.bench import archive_wal, catalogue, copying, cron, housekeeping, passive, restoring, start_up, wal_transfer
+from tests.bench import (
+    archive_wal,
+    catalogue,
+    copying,
+    cron,
+    housekeeping,
+    passive,
+    restoring,
+    sharing,
+    start_up,
+    wal_transfer,
+)
 from tests.bench.subjects import subjects
 from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
@@ -22,6 +33,7 @@ _BENCHMARKS = {
     "housekeeping": housekeeping.main,
     "passive": passive.main,
     "restoring": restoring.main,
+    "sharing": sharing.main,
     "start-up": start_up.main,
     "wal-transfer": wal_transfer.main,
 }
@@ -34,10 +46,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
     parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
     parser.add_argument(
-        "--scale", type=float, default=1, help="copying, passive, restoring: this part of the data only (1)"
+        "--scale", type=float, default=1, help="copying, passive, restoring, sharing: this part of the data only (1)"
     )
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="copying, restoring: only cases with this in their name"
+        "--only", default="", metavar="TEXT", help="copying, restoring, sharing: only cases with this in their name"
     )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(_BENCHMARKS)
@@ -59,6 +71,8 @@ def main() -> None:
                 benchmark = partial(passive.main, scale=arguments.scale)
             if name == "restoring":
                 benchmark = partial(restoring.main, scale=arguments.scale, only=arguments.only)
+            if name == "sharing":
+                benchmark = partial(sharing.main, scale=arguments.scale, only=arguments.only)
             benchmark(programs, scratch, arguments.rounds)
             shutil.rmtree(scratch)
     finally:

@@ -10,6 +10,7 @@ import pytest
 
 from barman.host import reflink
 from tests.support import file_systems
+from tests.support.sharing import change_pages, fill_with_pages
 from tests.support.users import give
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
@@ -77,6 +78,24 @@ def test_a_changed_file_costs_its_changed_blocks_and_earlier_backups_stay_as_the
     after = _digests(server.base / second)
     server.run("delete", first)
     assert _digests(server.base / second) == after
+
+
+def test_a_cluster_of_which_one_page_in_a_hundred_changed_costs_little_more_than_these(home, cluster, scratch):
+    if not file_systems.is_possible("xfs"):
+        pytest.skip("xfs cannot be mounted here, so nobody looks at what shared blocks save")
+    fill_with_pages(cluster, 128)
+    disk = scratch / "disk"
+    disk.mkdir()
+    with file_systems.mounted("xfs", disk, scratch / "image", 1024):
+        server = home.copying(cluster, reuse_backup="reflink", basebackups_directory=disk)
+        server.start_streaming(cluster)
+        server.close_and_archive(cluster)
+        server.backup()
+        assert change_pages(cluster, 100) > MIB
+        before = file_systems.used_bytes(disk)
+        server.backup()
+        size = int(cluster.value("select sum(pg_database_size(oid))::bigint from pg_database"))
+        assert file_systems.used_bytes(disk) - before < 0.05 * size
 
 
 def test_a_reflinked_backup_can_be_restored_and_started(big_home, cluster, clusters, installation, scratch):

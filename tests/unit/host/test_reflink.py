@@ -24,6 +24,17 @@ def place(request, tmp_path):
         yield directory
 
 
+def test_what_is_written_to_a_clone_takes_no_more_room_than_it_has(place):
+    (place / "one").write_bytes(os.urandom(64 * MIB))
+    assert reflink.clone(place / "one", place / "two")
+    before = file_systems.used_bytes(place)
+    with (place / "two").open("r+b") as file:
+        for number in range(100):
+            file.seek(number * 80 * 8192)
+            file.write(b"x" * 8192)
+    assert file_systems.used_bytes(place) - before < 100 * 8192 + 2 * MIB
+
+
 def test_a_clone_takes_no_room_and_is_another_file(place):
     assert reflink.is_possible(place)
     assert list(place.glob(".*tmp")) == []
