@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from barman.client import received
 from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv, cannot_connect, patience
 from barman.client.spool import replacing
+from barman.postgres.wal_names import is_segment_name
 from barman.wal.hot_program import STOP_RECOVERY
 
 if TYPE_CHECKING:
@@ -26,10 +27,19 @@ def transfer_options(options: argparse.Namespace, *, partial: bool) -> list[str]
     return arguments + ["--keep-compression"] * keeps + ["--partial"] * partial
 
 
-def fetch(options: argparse.Namespace, name: str, path: str, arguments: Sequence[str], *, quiet: bool = False) -> int:
+def fetch(
+    options: argparse.Namespace,
+    name: str,
+    path: str,
+    arguments: Sequence[str],
+    *,
+    system_id: str | None = None,
+    quiet: bool = False,
+) -> int:
     """Make path the file name, complete and decompressed; returns the exit code, path untouched if it is not 0.
 
-    arguments: options of get-wal. quiet: nobody reads what the far side has to say.
+    arguments: options of get-wal. system_id: of the cluster a segment must be of, None if that is not known. quiet:
+    nobody reads what the far side has to say.
     """
     argv = build_get_argv(options, name, arguments)
     try:
@@ -40,6 +50,8 @@ def fetch(options: argparse.Namespace, name: str, path: str, arguments: Sequence
                 if status != 0:
                     raise _Ended(status)
                 received.finish(target.name, name)
+                if system_id is not None and is_segment_name(name):
+                    received.require_segment(target.name, name, system_id=system_id)
             except OSError as error:
                 raise ClientError(f"cannot write {path}: {error.strerror}", STOP_RECOVERY) from error
     except _Ended as ended:

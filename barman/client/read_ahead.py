@@ -13,16 +13,16 @@ import os
 import re
 import signal
 import subprocess
-import tarfile
 import threading
 import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.client import plain_fetch, received
-from barman.client.remote import ClientError, build_get_argv, complain, quote
-from barman.errors import BarmanError
+from barman.client.remote import FAILED, ClientError, build_get_argv, bulk_options, complain, patience, quote
+from barman.errors import BarmanError, WalError
 from barman.postgres.wal_names import is_segment_name, next_segment, previous_segment
 from barman.wal.hot_program import STOP_RECOVERY
+from barman.wal.tar_stream import CutError, TarReader, widen
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from barman.client.spool import Spool
+    from barman.host.patience import Patience
 
 _LOCK = ".read-ahead.lock"
 _AT_END = "end"
@@ -73,12 +74,12 @@ def end(spool: Spool) -> None:
             time.sleep(_POLL_S)
 
 
-def begin(options: argparse.Namespace, spool: Spool, first: str, *, wait: bool) -> int | None:
+def begin(options: argparse.Namespace, spool: Spool, first: str, *, system_id: str | None, wait: bool) -> int | None:
     """Start fetching from segment first on; None if somebody else is at it.
 
-    wait: whether to return only when it is known what became of first. Without, nothing is started either if the last
-    one to fetch found no more to fetch. Returns the exit code of the restore_command
-    then: 0 if first is in the spool.
+    system_id: of the cluster they must be of, None if that is not known. wait: whether to return only when it is known
+    what became of first. Without, nothing is started either if the last one to fetch found no more to fetch. Returns
+    the exit code of the restore_command then: 0 if first is in the spool.
     """
     # Not for appending: Linux would then append whatever is written at any place.
     lock = open(os.open(_lock_path(spool), os.O_RDWR | os.O_CREAT, 0o600), "r+b")  # noqa: SIM115 - it must outlive us
@@ -94,7 +95,7 @@ def begin(options: argparse.Namespace, spool: Spool, first: str, *, wait: bool) 
         os.close(answer)
         status = 1
         try:
-            Fetcher(options, spool, lock, tell if wait else None).run(first)
+            Fetcher(options, spool, lock, system_id, tell if wait else None).run(first)
             status = 0
         finally:
             # Not a return into the program we are a copy of.
@@ -111,11 +112,14 @@ def begin(options: argparse.Namespace, spool: Spool, first: str, *, wait: bool) 
 class Fetcher:
     """The process that fetches."""
 
-    def __init__(self, options: argparse.Namespace, spool: Spool, lock: BinaryIO, tell: int | None) -> None:
+    def __init__(
+        self, options: argparse.Namespace, spool: Spool, lock: BinaryIO, system_id: str | None, tell: int | None
+    ) -> None:
         """tell: where to write the exit code as soon as it is known what became of the first segment."""
         self._options = options
         self._spool = spool
         self._lock = lock
+        self._system_id = system_id
         self._tell = tell
         self._under_way: list[str] = []
         self._delivered: list[str] = []
@@ -133,9 +137,9 @@ class Fetcher:
         if self._tell is None:
             _let_go_of_output()
         self._promise(first)
-        self._delivered = self._present(first)
-        self._spool.forget_all_but(self._delivered)
         try:
+            self._delivered = self._present(first) if self._spool.is_for(self._system_id) else []
+            self._spool.begin_anew(self._delivered, self._system_id)
             self._answer(self._run(first))
         except ClientError as error:
             self._fail(error.message, error.status, error.hint)
@@ -158,7 +162,8 @@ class Fetcher:
         return names
 
     def _run(self, first: str) -> int:
-        argv = build_get_argv(self._options, first, ["--stream", quote(str(_MOST_FILES))])
+        arguments = ["--stream", quote(str(_MOST_FILES))]
+        argv = build_get_argv(self._options, first, arguments, more=bulk_options(self._options))
         try:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
@@ -168,7 +173,8 @@ class Fetcher:
             listener = threading.Thread(target=_collect, args=(process.stderr, complaints), daemon=True)
             listener.start()
             try:
-                is_complete = self._receive(cast("BinaryIO", process.stdout))
+                with patience(self._options, FAILED) as limit:
+                    is_complete = self._receive(cast("BinaryIO", process.stdout), limit)
             finally:
                 if process.poll() is None:
                     # Nothing more is wanted, or it has said all it had to say.
@@ -191,40 +197,63 @@ class Fetcher:
 
     # Receiving
 
-    def _receive(self, stream: BinaryIO) -> bool:
+    def _receive(self, stream: BinaryIO, limit: Patience) -> bool:
         """Bring what the stream holds; False if it broke off, or nobody took what came."""
         # Not at the top: whoever only takes a segment does not need it.
         from concurrent.futures import ThreadPoolExecutor
 
+        widen(stream)
+        archive = TarReader(stream)
         with ThreadPoolExecutor(min(4, (os.cpu_count() or 1) + 1)) as pool:
             waiting: list[Future[None]] = []
-            while (member := _read_head(stream)) is not None:
-                self._has_received = True
-                self._promise(member.name)
-                path = self._temporary(member.name)
-                with open(path, "wb") as target:
-                    if not _copy(stream, target, member.size):
-                        return False
-                stream.read(-member.size % tarfile.BLOCKSIZE)
-                waiting.append(pool.submit(self._finish, path, member.name))
+            while True:
+                try:
+                    name = self._receive_one(archive, limit)
+                except CutError:
+                    return False
+                if name is None:
+                    break
+                waiting.append(pool.submit(self._finish, self._temporary(name), name))
                 waiting = [future for future in waiting if not future.done() or future.result()]
                 if self._tell is not None:
                     # Somebody waits for this one.
                     waiting.pop().result()
                 if not self._await_room():
                     return False
+                limit.renew()
             for future in waiting:
                 future.result()
         # Two blocks of zeros end an archive; where there is not even a second one, the stream broke off.
         return bool(stream.read())
 
+    def _receive_one(self, archive: TarReader, limit: Patience) -> str | None:
+        """Write the next segment of the stream to its temporary place; return its name, None at the end."""
+        try:
+            member = archive.next_member()
+        except CutError:
+            raise
+        except WalError as error:
+            raise ClientError(f"the far side sent something else: {error.message}") from error
+        if member is None:
+            return None
+        if not member.is_file or not is_segment_name(member.name):
+            raise ClientError(f"the far side sent {member.name!r}, which is no segment")
+        self._has_received = True
+        self._promise(member.name)
+        with open(self._temporary(member.name), "wb") as target:
+
+            def take(piece: memoryview) -> None:
+                limit.renew()
+                target.write(piece)
+
+            archive.copy(member.size, take)
+        return member.name
+
     def _finish(self, path: str, name: str) -> None:
         """Decompress a file, check it, and give it its name."""
         try:
             received.finish(path, name)
-            reason = received.check_segment(path, name)
-            if reason is not None:
-                raise ClientError(f"WAL file {name} arrived damaged: {reason}", STOP_RECOVERY)
+            received.require_segment(path, name, system_id=self._system_id)
             self._spool.note_fetched(name)
             # Before the name is there: who finds it may ask for the next one at once.
             self._promise_following(name, os.path.getsize(path))
@@ -340,28 +369,6 @@ def _run_all(works: Sequence[Callable[[], object]]) -> None:
         for future in [pool.submit(work) for work in works]:
             with contextlib.suppress(BarmanError, OSError):
                 future.result()
-
-
-def _read_head(stream: BinaryIO) -> tarfile.TarInfo | None:
-    """Return the head of the next member of a tar archive, None at its end, or where the stream breaks off."""
-    block = stream.read(tarfile.BLOCKSIZE)
-    if len(block) < tarfile.BLOCKSIZE or not any(block):
-        return None
-    try:
-        member = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-    except tarfile.TarError as error:
-        raise ClientError(f"the far side sent no tar archive: {error}") from error
-    if not member.isreg() or not is_segment_name(member.name):
-        raise ClientError(f"the far side sent {member.name!r}, which is no segment")
-    return member
-
-
-def _copy(source: BinaryIO, target: BinaryIO, size: int) -> bool:
-    """Copy size bytes; False if there are not so many."""
-    while size and (chunk := source.read(min(received.CHUNK, size))):
-        target.write(chunk)
-        size -= len(chunk)
-    return not size
 
 
 def _collect(pipe: BinaryIO, lines: list[bytes]) -> None:

@@ -45,6 +45,16 @@ def check_segment(path: str, name: str, *, system_id: str | None = None) -> str 
     return check_header(header, name=name, segment_size=size, system_id=system_id)
 
 
+def require_segment(path: str, name: str, *, system_id: str | None = None) -> None:
+    """Raise ClientError with STOP_RECOVERY if the plain file at path cannot be segment name of that cluster."""
+    reason = check_segment(path, name, system_id=system_id)
+    if reason is not None:
+        hint = None
+        if system_id is not None and check_segment(path, name) is None:
+            hint = "Is this the right server of the right Barman host?"
+        raise ClientError(f"WAL file {name} cannot be used: {reason}", STOP_RECOVERY, hint=hint)
+
+
 def is_whole(name: str, size: int) -> bool:
     """Whether size bytes can be all of the plain WAL file name."""
     return size in _SEGMENT_SIZES if is_segment_name(name) else size > 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _ORIGIN = ".origin"
 _FETCHED = ".fetched"
+_CLUSTER = ".cluster"
 _SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
 
 
@@ -111,8 +112,33 @@ class Spool:
         with open(self._place(_FETCHED), "a", encoding="ascii") as ledger:
             ledger.write(f"{name}\n")
 
-    def forget_all_but(self, names: Collection[str]) -> None:
-        """Remove what was fetched and never asked for, and what an interrupted program left; only for who fetches."""
+    def is_for(self, system_id: str | None) -> bool:
+        """Whether whatever was fetched into it is known to be of that cluster, or nothing is known of the cluster."""
+        return system_id is None or self._read(self._place(_CLUSTER)) == self._describe(system_id)
+
+    def begin_anew(self, names: Collection[str], system_id: str | None) -> None:
+        """Remove what was fetched but these, and what an interrupted program left; only for who fetches.
+
+        system_id: of the cluster that all that is fetched from now on is checked to be of. As long as it is known, and
+        nobody else's segments are here, the file .cluster says where from and what for, for shells: it is what
+        `echo "ORIGIN$(od -An -tu8 -N8 global/pg_control)"` prints.
+        """
+        self._forget_all_but(names)
+        mark = self._place(_CLUSTER)
+        if system_id is None or any(is_segment_name(name) and name not in names for name in self._list()):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(mark)
+        elif not self.is_for(system_id):
+            with replacing(mark) as file:
+                file.write(self._describe(system_id).encode())
+
+    def _describe(self, system_id: str) -> str:
+        return f"{self._origin}{system_id:>21}\n"
+
+    def _list(self) -> list[str]:
+        return os.listdir(self.directory)
+
+    def _forget_all_but(self, names: Collection[str]) -> None:
         with contextlib.suppress(FileNotFoundError), open(self._place(_FETCHED), encoding="ascii") as ledger:
             for name in {line.strip() for line in ledger}:
                 if is_segment_name(name) and name not in names:
@@ -120,7 +146,7 @@ class Spool:
                         os.unlink(self.path(name))
         with open(self._place(_FETCHED), "w", encoding="ascii") as ledger:
             ledger.write("".join(f"{name}\n" for name in names))
-        for name in os.listdir(self.directory):
+        for name in self._list():
             if re.fullmatch(r"\.{1,2}[0-9A-F]{24}\.tmp(\.\w+)?", name):
                 with contextlib.suppress(OSError):
                     os.unlink(self._place(name))
@@ -129,8 +155,11 @@ class Spool:
         return os.path.join(directory or self.directory, name)
 
     def _read_origin(self) -> str | None:
+        return self._read(self._place(_ORIGIN, self._root))
+
+    def _read(self, path: str) -> str | None:
         try:
-            with open(self._place(_ORIGIN, self._root), encoding="utf-8", errors="replace") as file:
+            with open(path, encoding="utf-8", errors="replace") as file:
                 return file.read()
         except OSError:
             return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _NOT_FOUND = 1
 _BAD_DESTINATION = 3
 _DUMMY_NAME = "0" * 24
+_STOPPED = "Recovery stops instead of ending early. Start PostgreSQL again when this is solved; it goes on from here."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         nonlocal pause_s
         options = parse(parser, "restore", _FILE_OPTIONS, arguments)
         pause_s = options.sleep
-        return _test(options) if options.test else _restore(options)
+        return _test(options) if options.test else _restore_for(options)
 
     status = run_client(work, terminated=TERMINATED)
     if status not in (0, TERMINATED) and pause_s:
@@ -104,6 +105,41 @@ def _test(options: argparse.Namespace) -> int:
     return exit_code(ended.returncode, options)
 
 
+def _restore_for(options: argparse.Namespace) -> int:
+    """Restore, with the exit code that PostgreSQL needs.
+
+    A standby tries again after any exit code below STOP_RECOVERY. A recovery takes it for the end of the WAL, and the
+    database would be opened as it is then: so the Barman host itself must have said that there is no such file.
+    """
+    try:
+        status = _restore(options)
+    except ClientError as error:
+        if error.status >= STOP_RECOVERY or not _ends_with_the_wal(options.wal_dest):
+            raise
+        raise ClientError(error.message, STOP_RECOVERY, hint=error.hint or _STOPPED) from error
+    if status in (0, TERMINATED) or status >= STOP_RECOVERY or not _ends_with_the_wal(options.wal_dest):
+        return status
+    if status == _NOT_FOUND and _can_look(options):
+        return status
+    raise ClientError(f"it is not known whether there is a WAL file {options.wal_name}", STOP_RECOVERY, hint=_STOPPED)
+
+
+def _ends_with_the_wal(destination: str) -> bool:
+    """Whether PostgreSQL, who wants the file there, is in a recovery that ends when there is no more WAL."""
+    data = _data_directory(destination)
+    return os.path.exists(os.path.join(data, "recovery.signal")) and not os.path.exists(
+        os.path.join(data, "standby.signal")
+    )
+
+
+def _can_look(options: argparse.Namespace) -> bool:
+    """Whether get-wal works on the Barman host: it says "no such file" of a configuration it cannot use as well."""
+    import subprocess
+
+    argv = build_get_argv(options, _DUMMY_NAME, ["--test"])
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def _restore(options: argparse.Namespace) -> int:
     name, destination = options.wal_name, options.wal_dest
     if options.compression:
@@ -116,7 +152,7 @@ def _restore(options: argparse.Namespace) -> int:
         spool.create()
     if _take(spool, name, destination):
         if options.parallel > 1 and is_segment_name(name):
-            _refill(options, spool, name, os.path.getsize(destination))
+            _refill(options, spool, name, destination)
         return 0
     if options.parallel > 1 and is_segment_name(name):
         return _fetch_ahead(options, spool, name, destination)
@@ -141,21 +177,25 @@ def _system_id(destination: str) -> str | None:
 
     Source: PostgreSQL source, catalog/pg_control.h: the system identifier comes first.
     """
-    data = os.path.dirname(os.path.dirname(os.path.abspath(destination)))
+    data = _data_directory(destination)
     with contextlib.suppress(OSError), open(os.path.join(data, "global", "pg_control"), "rb") as control:
         number = control.read(8)
         return str(int.from_bytes(number, sys.byteorder)) if len(number) == 8 else None
     return None
 
 
-def _refill(options: argparse.Namespace, spool: Spool, name: str, segment_size: int) -> None:
-    """See to it that the segments that follow are fetched while PostgreSQL replays this one."""
-    following, count = spool.find_gap(name, segment_size)
+def _data_directory(destination: str) -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(destination)))
+
+
+def _refill(options: argparse.Namespace, spool: Spool, name: str, destination: str) -> None:
+    """See to it that the segments that follow are fetched while PostgreSQL replays this one, name, at destination."""
+    following, count = spool.find_gap(name, os.path.getsize(destination))
     if count > (options.parallel - 1) // 2:
         return
     from barman.client import read_ahead
 
-    read_ahead.begin(options, spool, following, wait=False)
+    read_ahead.begin(options, spool, following, system_id=_system_id(destination), wait=False)
 
 
 def _fetch_ahead(options: argparse.Namespace, spool: Spool, name: str, destination: str) -> int:
@@ -166,7 +206,7 @@ def _fetch_ahead(options: argparse.Namespace, spool: Spool, name: str, destinati
     if _take(spool, name, destination):
         return 0
     if not somebody_else:
-        status = read_ahead.begin(options, spool, name, wait=True)
+        status = read_ahead.begin(options, spool, name, system_id=_system_id(destination), wait=True)
         if status == 0 and _take(spool, name, destination):
             return 0
         if status is not None and (status != _NOT_FOUND or not options.partial):
@@ -175,11 +215,12 @@ def _fetch_ahead(options: argparse.Namespace, spool: Spool, name: str, destinati
     if status == 0 and somebody_else:
         # PostgreSQL went elsewhere: to another timeline, say.
         read_ahead.end(spool)
-        _refill(options, spool, name, os.path.getsize(destination))
+        _refill(options, spool, name, destination)
     return status
 
 
 def _fetch(options: argparse.Namespace, name: str, destination: str) -> int:
     from barman.client.plain_fetch import fetch, transfer_options
 
-    return fetch(options, name, destination, transfer_options(options, partial=options.partial))
+    arguments = transfer_options(options, partial=options.partial)
+    return fetch(options, name, destination, arguments, system_id=_system_id(destination))

@@ -70,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(f"--{options.compression} cannot be combined with --keep-compression")
         server = open_hot_server(options.config, os.environ, options.server_name, inactive=True)
         if options.test:
+            _require_archive(server)
             messages.info(f"Ready to retrieve WAL files from the server {server.name}")
             return 0
         name = _parse_name(options.wal_name)
@@ -134,6 +135,21 @@ def _stuck() -> _Stuck:
 
 
 _CLOUD_HINT = "Fetch it with barman cloud-wal-restore."
+
+
+def _require_archive(server: HotServer) -> None:
+    """Raise UserError if the archive is not where it should be: its file system is not mounted, say."""
+    directory = server.wals_directory
+    if not is_url(directory) and not os.path.isdir(directory):
+        raise UserError(
+            f"the WAL archive of server '{server.name}' is not there: {directory}",
+            hint=f"Is its file system mounted? A new server has one after 'barman check {server.name}'.",
+        )
+
+
+def _not_found(server: HotServer, name: WalName) -> _NotFound:
+    _require_archive(server)
+    return _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -220,7 +236,7 @@ def stream(server: HotServer, name: WalName, count: int, target: BinaryIO) -> No
             break
         is_first = False
     if is_first:
-        raise _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
+        raise _not_found(server, name)
     target.write(bytes(2 * tarfile.BLOCKSIZE))
     target.flush()
 
@@ -306,7 +322,7 @@ def _open(server: HotServer, name: WalName, *, partial: bool) -> Iterator[_Wal]:
             with _decrypted(wal, server) as plain:
                 yield _inspect(name, path, plain, filters)
                 return
-    raise _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
+    raise _not_found(server, name)
 
 
 def _inspect(name: WalName, path: str, file: BinaryIO, filters: codecs.CustomFilters | None) -> _Wal:

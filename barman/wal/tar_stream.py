@@ -24,6 +24,10 @@ _LATEST = 1 << 40
 _RECORD = re.compile(rb"(\d+) ([^=\n]+)=")
 
 
+class CutError(WalError):
+    """The stream ended in the middle of something."""
+
+
 class Member(NamedTuple):
     """A file of the stream. mtime: seconds. is_file: a regular one. type: as tarfile has it."""
 
@@ -36,9 +40,9 @@ class Member(NamedTuple):
 
 
 class TarReader:
-    """Reads the members of a stream, one after the other. WalError where it is cut, or no tar archive.
+    """Reads the members of a stream, one after the other. CutError where it is cut, WalError if it is no tar archive.
 
-    After next_member, copy or skip must take what the member holds.
+    After next_member, copy must take what the member holds.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -67,12 +71,12 @@ class TarReader:
         while left:
             wanted = min(left, CHUNK)
             if self._fill(wanted) != wanted:
-                raise WalError("the stream is not a complete tar archive: it is cut in the middle of a file")
+                raise CutError("the stream is not a complete tar archive: it is cut in the middle of a file")
             take(self._buffer[:wanted])
             left -= wanted
         padding = -size % tarfile.BLOCKSIZE
         if self._fill(padding) != padding:
-            raise WalError("the stream is not a complete tar archive: it is cut behind a file")
+            raise CutError("the stream is not a complete tar archive: it is cut behind a file")
 
     def drain(self) -> None:
         """Read what is behind the end of the archive, so that whoever writes it is not cut off."""
@@ -98,6 +102,8 @@ class TarReader:
             return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             return None
+        except tarfile.TruncatedHeaderError as error:  # type: ignore[attr-defined]
+            raise CutError("the stream is not a complete tar archive: it is cut in a header") from error
         except tarfile.TarError as error:
             raise WalError(f"the stream is not a complete tar archive: {error}") from error
 

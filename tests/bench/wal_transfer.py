@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from tests.bench.subjects import OURS, REFERENCE
 from tests.support.homes import BarmanHome
 from tests.support.sshd import Sshd
 from tests.support.users import give
-from tests.support.wal import name_of, segment
+from tests.support.wal import SYSTEM_ID, name_of, segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +27,11 @@ _ONE_BY_ONE = 8
 # for the reference, which connects for each of them, and which a minute must do for
 _FEWER = 16
 _JOBS = 8
+_FEWEST = 4
 
 
-def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
-    """Print the table."""
+def main(programs: Mapping[str, Path], scratch: Path, rounds: int, *, scale: float = 1, only: str = "") -> None:
+    """Print the table. scale: of the number of segments. only: cases with this in their name."""
     sshd = Sshd(scratch / "sshd")
     try:
         sites = {name: _Site(scratch / name, bindir, sshd) for name, bindir in programs.items()}
@@ -42,7 +44,11 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
             "ours, CPU ms",
             "3.19.1, CPU ms",
         )
-        print_table("Segments of 16 MiB over ssh to this host", header, (row for row in _rows(sites, rounds)))
+        print_table(
+            "Segments of 16 MiB over ssh to this host",
+            header,
+            (_row(case, sites, rounds) for case in _cases(scale) if only in case[0]),
+        )
     finally:
         sshd.close()
 
@@ -50,32 +56,27 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int) -> None:
 _Case = tuple[str, int, "Callable[[_Site, int], Measured]", "Callable[[_Site, int], Measured]"]
 
 
-def _rows(sites: Mapping[str, _Site], rounds: int) -> list[tuple[object, ...]]:
-    return [_row(case, sites, rounds) for case in _cases()]
-
-
-def _cases() -> Sequence[_Case]:
+def _cases(scale: float) -> Sequence[_Case]:
     """Title, number of segments, how the reference does it, how we do it."""
-    batch = ("--batch", str(_SEGMENTS))
+    many, few = max(_FEWEST, round(_SEGMENTS * scale)), max(1, round(_ONE_BY_ONE * scale))
+    batch = ("--batch", str(many))
     ahead = ("-p", str(_JOBS))
+    kept = ("--keep-connection", "20")
     return (
-        ("archive, one by one", _ONE_BY_ONE, partial(_archive, ()), partial(_archive, ())),
-        (
-            "archive, one by one, connection kept",
-            _ONE_BY_ONE,
-            partial(_archive, ()),
-            partial(_archive, ("--keep-connection", "20")),
-        ),
-        ("archive, --zstd, one by one", _ONE_BY_ONE, partial(_archive, ("--zstd",)), partial(_archive, ("--zstd",))),
-        (f"archive, {' '.join(batch)}", _SEGMENTS, partial(_archive, ()), partial(_archive, batch)),
+        ("archive, one by one", few, partial(_archive, ()), partial(_archive, ())),
+        ("archive, one by one, connection kept", few, partial(_archive, ()), partial(_archive, kept)),
+        ("archive, --zstd, one by one", few, partial(_archive, ("--zstd",)), partial(_archive, ("--zstd",))),
+        (f"archive, {' '.join(batch)}", many, partial(_archive, ()), partial(_archive, batch)),
+        (f"archive, {' '.join(batch)}, fast path", many, partial(_archive, ()), partial(_archive, batch, fast=True)),
         (
             f"archive, {' '.join(batch)} --zstd, fast path",
-            _SEGMENTS,
+            many,
             partial(_archive, ("--zstd",)),
             partial(_archive, (*batch, "--zstd"), fast=True),
         ),
-        ("restore, one by one", _ONE_BY_ONE, partial(_restore, ()), partial(_restore, ())),
-        (f"restore, {' '.join(ahead)}", _SEGMENTS, partial(_restore, ahead), partial(_restore, ahead)),
+        ("restore, one by one", few, partial(_restore, ()), partial(_restore, ())),
+        (f"restore, {' '.join(ahead)}", many, partial(_restore, ahead), partial(_restore, ahead)),
+        (f"restore, {' '.join(ahead)}, fast path", many, partial(_restore, ahead), partial(_restore, ahead, fast=True)),
     )
 
 
@@ -104,9 +105,10 @@ class _Site:
         for place in ("", "base", "meta", "wals", "incoming", "streaming", "errors"):
             (self.main / place).mkdir()
             give(self.main / place)
-        for made in (self.near, self.near / "pg_wal", self.near / "pg_wal" / "archive_status"):
+        for made in (self.near, self.near / "pg_wal", self.near / "pg_wal" / "archive_status", self.near / "global"):
             made.mkdir()
             give(made)
+        (self.near / "global" / "pg_control").write_bytes(int(SYSTEM_ID).to_bytes(8, sys.byteorder))
 
 
 def _names(count: int) -> list[str]:
@@ -148,7 +150,7 @@ def _archive(options: Sequence[str], site: _Site, count: int, *, fast: bool = Fa
     return measured
 
 
-def _restore(options: Sequence[str], site: _Site, count: int) -> Measured:
+def _restore(options: Sequence[str], site: _Site, count: int, *, fast: bool = False) -> Measured:
     """What PostgreSQL does in recovery, if replay took no time."""
     site.clear()
     digests = {}
@@ -162,7 +164,13 @@ def _restore(options: Sequence[str], site: _Site, count: int) -> Measured:
     words = [*options, *(["--spool-dir", str(spool)] if options else []), "host", "main"]
     program = " ".join(site.home.argv(*words, program="barman-wal-restore"))
     target = site.near / "pg_wal"
-    script = f"for f in {' '.join(_names(count))}; do {program} $f {target}/$f || exit 1; done"
+    known = f'"main barman@host {site.home.conf}$(od -An -tu8 -N8 {site.near}/global/pg_control)"'
+    ask = (
+        f'{{ read -r known < {spool}/.cluster; }} 2>/dev/null && test "$known" = {known}'
+        f" && mv -f {spool}/$f {target}/$f 2>/dev/null || "
+    )
+    names = " ".join(_names(count))
+    script = f"for f in {names}; do {ask if fast else ''}{program} $f {target}/$f || exit 1; done"
     began = time.monotonic()
     measured = measure(["/bin/sh", "-c", script], site.environment())
     for name, digest in digests.items():

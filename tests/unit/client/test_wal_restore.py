@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -12,6 +14,7 @@ import zstandard
 
 from barman.client import remote, wal_restore
 from barman.wal.hot_program import STOP_RECOVERY
+from tests.support.places import PROJECT
 from tests.support.processes import wait_until
 from tests.support.wal import HISTORY, MIB, OTHER_SYSTEM_ID, SYSTEM_ID, segment
 from tests.support.wal import name_of as wal
@@ -321,3 +324,114 @@ def test_a_barman_host_that_falls_silent_is_given_up(site, monkeypatch, capsys):
     assert restore(site) == 2
     assert "barman@host has not moved for 1 seconds, given up" in capsys.readouterr().err
     assert not site.destination.exists()
+
+
+class Shell:
+    """The restore_command of the documentation, in a data directory, with a program that says that it was called."""
+
+    def __init__(self, site):
+        self.site = site
+        self.data = site.root / "data"
+        self.destination = self.data / "pg_wal" / "RECOVERYXLOG"
+        (self.data / "global").mkdir(parents=True)
+        (self.data / "pg_wal").mkdir()
+        self.become(SYSTEM_ID)
+
+    def become(self, system_id):
+        (self.data / "global" / "pg_control").write_bytes(int(system_id).to_bytes(8, sys.byteorder))
+
+    def restore(self, number):
+        """Whether the shell alone brought the segment."""
+        text = (PROJECT / "docs" / "wal-transfer.md").read_text()
+        [command] = re.findall(r"^restore_command = '(\{.*)'$", text, re.MULTILINE)
+        command = command.partition(" || ")[0].replace("/var/lib/postgresql/walrestore", str(self.site.spool))
+        command = command.replace("main barman@backup", f"main barman@host {self.site.conf}")
+        command = command.replace("%f", wal(number)).replace("%p", "pg_wal/RECOVERYXLOG")
+        return subprocess.run(["/bin/sh", "-c", command], cwd=self.data, timeout=60, check=False).returncode == 0
+
+
+@pytest.fixture
+def shell(site):
+    return Shell(site)
+
+
+def fill(site, shell, numbers, *, parallel=4, system_id=SYSTEM_ID):
+    """Have a call fetch the first of numbers, and wait until the others wait."""
+    for number in numbers:
+        site.archive(wal(number), segment(wal(number), system_id=system_id))
+    assert restore(site, "-p", str(parallel), name=wal(numbers[0]), destination=shell.destination) == 0
+    wait_until(lambda: all((site.spool / wal(number)).exists() for number in numbers[1:]), "they were fetched")
+
+
+def test_the_shell_of_the_documentation_takes_what_waits(site, shell):
+    fill(site, shell, [1, 2, 3])
+    shell.destination.unlink()
+    assert shell.restore(2)
+    assert shell.destination.read_bytes() == segment(wal(2))
+    assert not (site.spool / wal(2)).exists()
+    assert not shell.restore(2)
+
+
+def test_the_shell_takes_nothing_for_another_cluster(site, shell):
+    fill(site, shell, [1, 2, 3])
+    shell.become(OTHER_SYSTEM_ID)
+    assert not shell.restore(2)
+
+
+def test_the_shell_takes_nothing_that_somebody_else_left(site, shell):
+    site.spool.mkdir()
+    (site.spool / wal(9)).write_bytes(segment(wal(9)))
+    fill(site, shell, [1, 2, 3])
+    assert not shell.restore(2)
+    assert not shell.restore(9)
+    assert restore(site, "-p", "4", name=wal(2), destination=shell.destination) == 0
+
+
+def test_what_was_fetched_for_another_cluster_makes_room(site, shell):
+    fill(site, shell, [1, 2, 3])
+    shell.become(OTHER_SYSTEM_ID)
+    fill(site, shell, [11, 12, 13], system_id=OTHER_SYSTEM_ID)
+    assert not (site.spool / wal(3)).exists()
+    assert shell.restore(12)
+
+
+@pytest.mark.parametrize("options", [[], ["-p", "4"]], ids=["alone", "ahead"])
+def test_a_segment_of_another_cluster_stops_recovery(site, shell, capfd, options):
+    site.archive(wal(1), segment(wal(1), system_id=OTHER_SYSTEM_ID))
+    assert restore(site, *options, destination=shell.destination) == STOP_RECOVERY
+    assert not shell.destination.exists()
+    assert "system identifier" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("signal_file", "host", "status"),
+    [
+        ("standby.signal", "host", 1),
+        ("standby.signal", "down", 2),
+        ("standby.signal", "lost", 1),
+        ("recovery.signal", "host", 1),
+        ("recovery.signal", "down", STOP_RECOVERY),
+        ("recovery.signal", "lost", STOP_RECOVERY),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["-p", "4"]], ids=["alone", "ahead"])
+def test_a_recovery_ends_only_when_the_barman_host_says_so_and_a_standby_goes_on(
+    site, shell, options, signal_file, host, status
+):
+    (shell.data / signal_file).touch()
+    assert restore(site, *options, host=host, destination=shell.destination) == status
+
+
+def test_a_standby_that_was_once_recovered_goes_on(site, shell):
+    (shell.data / "recovery.signal").touch()
+    (shell.data / "standby.signal").touch()
+    assert restore(site, host="down", destination=shell.destination) == 2
+
+
+def test_a_recovery_does_not_end_because_the_archive_is_not_mounted(site, shell, capfd):
+    (shell.data / "recovery.signal").touch()
+    (site.main / "wals").rmdir()
+    assert restore(site, destination=shell.destination) == STOP_RECOVERY
+    err = capfd.readouterr().err
+    assert "is not there" in err
+    assert "Recovery stops instead of ending early" in err

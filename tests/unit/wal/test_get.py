@@ -31,6 +31,7 @@ class Archive:
         self.root = root
         self.conf = write_configuration(root, SERVER)
         self.main = root / "home" / "main"
+        (self.main / "wals").mkdir(parents=True)
 
     def put(self, place, name, content):
         directory = self.main / place
@@ -327,3 +328,12 @@ def test_a_receiver_that_takes_nothing_is_given_up(archive, monkeypatch, capsys)
         assert get.main(["-c", str(archive.conf), "get-wal", "main", wal(1)]) == STOP_RECOVERY
     assert "nothing has moved for 1 seconds" in capsys.readouterr().err
     os.close(reader)
+
+
+@pytest.mark.parametrize("options", [[], ["--test"], ["--stream", "2"]], ids=str)
+def test_an_archive_that_is_not_mounted_is_not_taken_for_an_empty_one(archive, get_wal, options):
+    (archive.main / "wals").rmdir()
+    status, out, err = get_wal(*options, "main", wal(1))
+    assert (status, out) == (1, b"")
+    assert "ERROR: the WAL archive of server 'main' is not there" in err
+    assert "HINT: Is its file system mounted?" in err
