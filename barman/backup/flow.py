@@ -19,10 +19,10 @@ from barman.host.reserve import Reserve
 from barman.human import pretty_interval, pretty_percent, pretty_size
 
 if TYPE_CHECKING:
+    from barman.backup.executor import Job
     from barman.backup.prepare import Prepared
     from barman.backup.request import BackupRequest
     from barman.catalog.record import BackupRecord
-    from barman.server import Server
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Flow:
         make_directories(paths.backup_dir(record.backup_id))
         self._announce(record)
         self._job.action = "running the pre-backup hooks"
-        run_pre_hooks(self._job.server, record)
+        run_pre_hooks(self._job, record)
         self._job.action = "starting backup"
         record = self._save(replace(self._executor.start(record), status=Status.STARTED))
         self._tell(
@@ -114,7 +114,7 @@ class _Flow:
                 self._job.reporter.warning(
                     f"{name} of server {server.name} is recorded as {record.status.value}: {reason}"
                 )
-            run_post_hooks(server, record, error=error)
+            run_post_hooks(self._job, record, error=error)
         return error
 
     def _create(self, request: BackupRequest) -> BackupRecord:
@@ -237,18 +237,19 @@ class _Flow:
         self._job.reporter.info(message)
 
 
-def run_pre_hooks(server: Server, record: BackupRecord) -> None:
+def run_pre_hooks(job: Job, record: BackupRecord) -> None:
     """Run the hooks that come before a backup; HookAborted if one says stop."""
-    hooks = server.hooks(Event.BACKUP)
+    hooks = job.server.hooks(Event.BACKUP)
     if hooks:
-        hooks.before(backup_variables(server.paths, server.backups.load(), record))
+        hooks.before(backup_variables(job.server.paths, job.server.backups.load(), record), job.reporter)
 
 
-def run_post_hooks(server: Server, record: BackupRecord, *, error: BackupFailed | None = None) -> None:
+def run_post_hooks(job: Job, record: BackupRecord, *, error: BackupFailed | None = None) -> None:
     """Run the hooks that come after a backup, whatever became of it."""
-    hooks = server.hooks(Event.BACKUP)
+    hooks = job.server.hooks(Event.BACKUP)
     if hooks:
-        hooks.after(backup_variables(server.paths, server.backups.load(), record), error=error)
+        variables = backup_variables(job.server.paths, job.server.backups.load(), record)
+        hooks.after(variables, job.reporter, error=error)
 
 
 def describe_failure(failure: BaseException) -> str:

@@ -93,7 +93,7 @@ def _complete(prepared: Prepared, request: BackupRequest, record: BackupRecord) 
     if request.wait:
         _wait(job, request, record)
         record = _check(job, record)
-    run_post_hooks(job.server, record)
+    run_post_hooks(job, record)
     try:
         archive_wal(job.server, job.reporter)
     except LockBusy as error:
@@ -115,7 +115,7 @@ def _wait(job: Job, request: BackupRequest, record: BackupRecord) -> None:
             is_replaced=lambda: _has_stand_in(job, record),
         )
     except Terminated:
-        run_post_hooks(job.server, record)
+        run_post_hooks(job, record)
         raise
     except KeyboardInterrupt:
         job.reporter.warning(f"no longer waiting for the WAL file {record.end_wal}; the copy itself is complete")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from barman.progress import Reporter
+
 _log = logging.getLogger(__name__)
 
 _DONE, _CONTINUE, _STOP, _NOT_RUN = 0, 62, 63, 127
@@ -76,16 +78,18 @@ class Hooks:
     def __bool__(self) -> bool:
         return any(self._scripts)
 
-    def before(self, variables: Mapping[str, str]) -> None:
-        """Run what comes before the action; HookAborted if a retry hook says stop."""
+    def before(self, variables: Mapping[str, str], reporter: Reporter | None = None) -> None:
+        """Run what comes before the action; HookAborted if a retry hook says stop. reporter: learns of repetitions."""
         self._run_plain("pre", self._scripts.pre, variables)
-        self._run_retry("pre", self._scripts.pre_retry, variables)
+        self._run_retry("pre", self._scripts.pre_retry, variables, reporter)
 
-    def after(self, variables: Mapping[str, str], *, error: BaseException | None = None) -> None:
+    def after(
+        self, variables: Mapping[str, str], reporter: Reporter | None = None, *, error: BaseException | None = None
+    ) -> None:
         """Run what comes after the action, also after one that failed with error; nothing they say matters any more."""
         known = {**variables, "BARMAN_ERROR": "" if error is None else str(error) or type(error).__name__}
         try:
-            self._run_retry("post", self._scripts.post_retry, known)
+            self._run_retry("post", self._scripts.post_retry, known, reporter)
         except HookAborted as aborted:
             _log.warning("%s; it is too late for that", aborted)
         self._run_plain("post", self._scripts.post, known)
@@ -94,7 +98,9 @@ class Hooks:
         if script is not None:
             self._run(phase, script, variables, retry=False)
 
-    def _run_retry(self, phase: str, script: str | None, variables: Mapping[str, str]) -> None:
+    def _run_retry(
+        self, phase: str, script: str | None, variables: Mapping[str, str], reporter: Reporter | None
+    ) -> None:
         if script is None:
             return
         attempts = 0
@@ -105,7 +111,15 @@ class Hooks:
             if status == _STOP:
                 raise HookAborted(f"{self._describe(phase, retry=True)} says stop: {script}")
             attempts += 1
-            self._sleep(_LONG_PAUSE_S if attempts % (_SHORT_PAUSES + 1) == 0 else _SHORT_PAUSE_S)
+            pause_s = _LONG_PAUSE_S if attempts % (_SHORT_PAUSES + 1) == 0 else _SHORT_PAUSE_S
+            if reporter is not None and (attempts == 1 or pause_s == _LONG_PAUSE_S):
+                # Nobody who waits in front of a terminal would know why.
+                name = self._describe(phase, retry=True)
+                reporter.warning(
+                    f"{name} failed (attempt {attempts}), and is run again in {pause_s} seconds, "
+                    f"until it ends with 0, 62 or 63: {script}"
+                )
+            self._sleep(pause_s)
 
     def _run(self, phase: str, script: str, variables: Mapping[str, str], *, retry: bool) -> int:
         """Run script once and return its exit status, 127 if it cannot be started or does not end in time."""

@@ -95,7 +95,7 @@ def restore(server: Server, request: RestoreRequest, reporter: Reporter) -> Rest
             writer.require_possible()
             _announce(server, request, plan, reporter)
             _warn_of_deprecated(settings, plan, reporter)
-            with _hooks(server, request, plan):
+            with _hooks(server, request, plan, reporter):
                 configured, is_damaged = _write(writer, plan, reporter)
     return RestoreReport(
         backup_id=plan.record.backup_id,
@@ -188,19 +188,19 @@ def _naming_what_failed(request: RestoreRequest) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hooks(server: Server, request: RestoreRequest, plan: RestorePlan) -> Iterator[None]:
+def _hooks(server: Server, request: RestoreRequest, plan: RestorePlan, reporter: Reporter) -> Iterator[None]:
     hooks = server.hooks(Event.RECOVERY)
     if not hooks:
         yield
         return
     variables = _hook_variables(server, request, plan)
-    hooks.before(variables)
+    hooks.before(variables, reporter)
     try:
         yield
     except BaseException as error:
-        hooks.after(variables, error=error)
+        hooks.after(variables, reporter, error=error)
         raise
-    hooks.after(variables)
+    hooks.after(variables, reporter)
 
 
 def _hook_variables(server: Server, request: RestoreRequest, plan: RestorePlan) -> Mapping[str, str]:

@@ -43,7 +43,7 @@ def remove_unneeded_wal(server: Server, needs: WalNeeds, reporter: Reporter) -> 
     reporter.info("Delete associated WAL segments:")
     for entry in entries:
         reporter.info(f"\t{entry.name}")
-    _remove(server, entries)
+    _remove(server, entries, reporter)
 
 
 def holds_unneeded_wal(server: Server, needs: WalNeeds) -> bool:
@@ -60,16 +60,16 @@ def _names_before(server: Server, since: str) -> Iterator[Sequence[str]]:
                     yield os.listdir(server.paths.wals / directory)
 
 
-def _remove(server: Server, entries: Sequence[WalEntry]) -> None:
+def _remove(server: Server, entries: Sequence[WalEntry], reporter: Reporter) -> None:
     hooks = server.hooks(Event.WAL_DELETE)
     variables = [wal_variables(server.paths.wals / archive_key(entry.name), entry) for entry in entries if hooks]
     for each in variables:
-        hooks.before(each)
+        hooks.before(each, reporter)
     try:
         server.wal_archive.remove([entry.name for entry in entries])
     except BaseException as error:
         for each in variables:
-            hooks.after(each, error=error)
+            hooks.after(each, reporter, error=error)
         raise
     for each in variables:
-        hooks.after(each)
+        hooks.after(each, reporter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,6 +96,18 @@ def test_anything_else_is_tried_again_with_pauses(make, tmp_path):
     hooks = make(pre_retry=f"echo >> {tmp_path}/log; test $(wc -l < {tmp_path}/log) -ge 9")
     hooks.before({})
     assert hooks.pauses == [3, 3, 3, 3, 3, 60, 3, 3]
+
+
+def test_whoever_waits_is_told_why_at_first_and_then_every_minute(make, tmp_path):
+    told = []
+    reporter = SimpleNamespace(warning=told.append)
+    script = f"echo >> {tmp_path}/log; test $(wc -l < {tmp_path}/log) -ge 9"
+    make(pre_retry=script).before({}, reporter)
+    end = f"until it ends with 0, 62 or 63: {script}"
+    assert told == [
+        f"pre_archive_retry_script failed (attempt 1), and is run again in 3 seconds, {end}",
+        f"pre_archive_retry_script failed (attempt 6), and is run again in 60 seconds, {end}",
+    ]
 
 
 def test_the_prefix_comes_first_in_the_path(tmp_path):
