@@ -6,7 +6,6 @@ import contextlib
 import functools
 import itertools
 import os
-import re
 import shlex
 import subprocess
 import tempfile
@@ -14,11 +13,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandError, ConfigError, Unreachable
 from barman.host import runner
+from barman.host.ssh_cipher import cipher_options, parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +33,6 @@ _UNATTENDED = ("-o", "BatchMode=yes")
 # A host that is new was put into the configuration on purpose; what is not OpenSSH may know only the older word.
 _TRUSTING = ("-o", "StrictHostKeyChecking=accept-new")
 _TRUSTING_OTHERS = ("-o", "StrictHostKeyChecking=no")
-# With AES in hardware it moves a third more than what OpenSSH prefers, and is as good.
-_FAST_CIPHER = "aes128-gcm@openssh.com"
 # A host that is frozen, or a network that is cut, ends the connection after five minutes.
 _WATCHFUL = ("-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax=5")
 # A network that drops what is sent to it would keep us for two minutes, and with us cron.
@@ -111,10 +108,7 @@ def _unsettled(argv: tuple[str, ...]) -> tuple[str, ...]:
     options: tuple[str, ...] = _TRUSTING if chosen.get("stricthostkeychecking") == "ask" else ()
     if chosen.get("connecttimeout") == "none":
         options += ("-o", f"ConnectTimeout={_CONNECT_LIMIT_S}")
-    ciphers = chosen.get("ciphers", "").split(",")
-    if chosen.get("ciphers") == default.get("ciphers") and _FAST_CIPHER in ciphers and _has_aes():
-        options += ("-o", f"Ciphers={','.join(sorted(ciphers, key=lambda cipher: cipher != _FAST_CIPHER))}")
-    return options
+    return options + cipher_options(chosen, default)
 
 
 @functools.cache
@@ -123,24 +117,9 @@ def ask_configuration(argv: tuple[str, ...]) -> Mapping[str, str]:
 
     What is said of an option more than once is joined by newlines.
     """
-    found: dict[str, str] = {}
     with contextlib.suppress(CommandError):
-        for line in runner.run([*argv, "-G"], timeout_s=_ASKING_LIMIT_S).stdout.splitlines():
-            name, space, value = line.partition(" ")
-            if space:
-                found[name] = f"{found[name]}\n{value}" if name in found else value
-    return found
-
-
-@functools.cache
-def _has_aes() -> bool:
-    """Whether the processor encrypts AES by itself. Source: Linux, /proc/cpuinfo."""
-    try:
-        return (
-            re.search(r"^(?:flags|Features)\s*:.*\baes\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE) is not None
-        )
-    except OSError:
-        return False
+        return parse_settings(runner.run([*argv, "-G"], timeout_s=_ASKING_LIMIT_S).stdout)
+    return {}
 
 
 class Logins:
