@@ -244,6 +244,39 @@ def test_a_full_disk_is_named_and_does_not_hold_the_server(home, clusters, insta
         server.run("list-backups")
 
 
+def test_a_server_that_cannot_archive_its_wal_does_not_hold_the_end(home, clusters, installation):
+    _assert_the_end_is_not_held(home, clusters.make(installation, segment_size=1 << 20), "concurrent_backup")
+
+
+@pytest.mark.pg("< 15", each=False)
+def test_nor_does_it_hold_that_of_an_exclusive_backup(home, clusters, installation):
+    _assert_the_end_is_not_held(home, clusters.make(installation, segment_size=1 << 20), "exclusive_backup")
+
+
+def _assert_the_end_is_not_held(home, cluster, options):
+    # As when the disk of this host is full: PostgreSQL would wait for the last segment until there is room again.
+    nothing = {"streaming_archiver": "off", "slot_name": None, "create_slot": None}
+    server = home.copying(cluster, archiver="on", backup_options=options, **nothing)
+    room = home.directory / "room"
+    room.touch()
+    cluster.archive_with(f"test -e {room} && cp %p {server.incoming}/%f")
+    server.run("check", check=False)
+    cluster.switch_wal()
+    wait_until(lambda: any(server.incoming.iterdir()), "WAL arrives")
+    server.run("archive-wal")
+    room.unlink()
+    result = server.run("backup", timeout_s=120)
+    assert "WAITING_FOR_WALS" in result.stderr
+    [record] = _records(server)
+    assert record.status is Status.WAITING_FOR_WALS
+    _assert_nothing_runs(server, cluster)
+    room.touch()
+    server.archive_up_to(record.end_wal)
+    server.home.cron()
+    [record] = _records(server)
+    assert record.status is Status.DONE
+
+
 @pytest.mark.pg("< 15", each=False)
 def test_an_exclusive_backup_that_fails_is_ended_on_the_server(home, cluster):
     server = home.copying(cluster, backup_options="exclusive_backup")
