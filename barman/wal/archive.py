@@ -80,8 +80,13 @@ def archive_wal(server: Server, reporter: Reporter, *, verbose: bool = True) -> 
     """
     reports: list[SourceReport] = []
     workers = encoding_of(server).workers(_cores())
-    with server.locks.archive_wal(), ThreadPoolExecutor(workers, thread_name_prefix="archive") as pool:
-        intake = Intake(server, pool)
+    with (
+        server.locks.archive_wal(),
+        ThreadPoolExecutor(workers, thread_name_prefix="archive") as pool,
+        ThreadPoolExecutor(workers, thread_name_prefix="beside") as beside,
+    ):
+        # Apart, so that the next batch is at hand when one has been compressed.
+        intake = Intake(server, pool, beside=beside)
         try:
             for source in _sources(server):
                 say = reporter.info if verbose else _log.info

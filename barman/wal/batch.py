@@ -93,11 +93,12 @@ class _Stored(NamedTuple):
 class Intake:
     """Archives the batches of one run of one server. Not for use by several threads."""
 
-    def __init__(self, server: Server, pool: Executor) -> None:
-        """pool: looks at files and compresses them."""
+    def __init__(self, server: Server, pool: Executor, *, beside: Executor | None = None) -> None:
+        """pool: compresses files. beside: looks at them before, takes them away afterwards; None: pool, in turn."""
         self._server = server
         self._archive = server.wal_archive
         self._pool = pool
+        self._beside = beside or pool
         self._hooks = server.hooks(Event.ARCHIVE)
         self._encoding = encoding_of(server)
         self._cluster = _expected_cluster(server)
@@ -119,7 +120,7 @@ class Intake:
             self._hooks.before(self._source_variables(candidate))
         with self._hooks_after_failure(candidates):
             present = [one for one in candidates if not replacing and self._archive.exists(one.name)]
-            is_same = dict(zip((one.name for one in present), self._pool.map(self._is_same, present), strict=True))
+            is_same = dict(zip((one.name for one in present), self._beside.map(self._is_same, present), strict=True))
             new = [self._prepare(candidate) for candidate in candidates if candidate.name not in is_same]
             pending = self._archive.begin(new, pool=self._pool) if new else None
         return Begun(candidates, tuple(look for look in looks if isinstance(look, _Unfit)), is_same, pending)
@@ -135,9 +136,9 @@ class Intake:
         for candidate in begun.candidates:
             self._run_hooks_after(candidate, stored)
         safe = stored.entries.keys() | stored.same
-        for candidate in begun.candidates:
-            if candidate.path.name != staying and candidate.name in safe:
-                _take_away(candidate)
+        going = [one for one in begun.candidates if one.path.name != staying and one.name in safe]
+        # Side by side: what the system frees with a file takes its time.
+        list(self._beside.map(_take_away, going))
         rows = tuple(candidate.name for candidate in begun.candidates)
         errors, unfinished = self._turn_away(begun.unfit)
         conflicts, failures = self._set_conflicts_aside(one for one in begun.candidates if one.name in stored.different)
@@ -159,7 +160,7 @@ class Intake:
             looks.append(look)
             if isinstance(look, _Candidate) and look.inspection.system_id is not None:
                 self._cluster = Identity(look.inspection.system_id)
-        looks.extend(self._pool.map(self._look, paths[len(looks) :]))
+        looks.extend(self._beside.map(self._look, paths[len(looks) :]))
         return looks
 
     def _look(self, path: Path) -> _Candidate | _Unfit | None:
