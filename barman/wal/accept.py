@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from barman.config.values import is_url
 from barman.errors import BarmanError
 from barman.host import files
-from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
+from barman.postgres.wal_header import LONG_HEADER_SIZE, check_header, parse_page_header
 from barman.postgres.wal_names import archive_directory, is_segment_name
 from barman.storage.compress import codecs
+from barman.storage.compress.decoded import open_decoded
+from barman.storage.encrypt.content_mark import read_mark
 from barman.storage.encrypt.openpgp import is_openpgp
 from barman.wal.error_names import free_error_path
 from barman.wal.inspect import inspect_file
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 
 CONFLICT = "duplicate"
+# A single damaged segment must not decide which cluster is ours; encrypted ones tell nothing.
+_LOOKED_AT = 3
 _SYSTEM_ID = re.compile(r'"systemid":\s*"?(\d+)')
 _VERSION = re.compile(r'"version":\s*"([0-9.]+)"')
 
@@ -83,12 +88,20 @@ def expected_cluster(server: HotServer) -> Cluster:
             return Cluster(found[1], version[1] if version else None)
     if is_url(server.wals_directory):
         return Cluster()
-    with contextlib.suppress(OSError, BarmanError):
-        for path in _newest_segments(server.wals_directory):
-            with open(path, "rb") as file, _decoded(file, server.custom_filters()) as reader:
-                header = parse_page_header(reader.read(LONG_HEADER_SIZE))
-                return Cluster(header.system_id, header.version)
+    with contextlib.suppress(OSError):
+        for path in itertools.islice(_newest_segments(server.wals_directory), _LOOKED_AT):
+            if (cluster := _cluster_of(path, server)) is not None:
+                return cluster
     return Cluster()
+
+
+def _cluster_of(path: str, server: HotServer) -> Cluster | None:
+    """Return of which cluster an archived segment is; None if it is encrypted or damaged."""
+    with contextlib.suppress(BarmanError), open_decoded(open(path, "rb"), custom=server.custom_filters()) as reader:
+        header = parse_page_header(reader.read(LONG_HEADER_SIZE))
+        if check_header(header, name=os.path.basename(path)) is None:
+            return Cluster(header.system_id, header.version)
+    return None
 
 
 def _newest_segments(wals: str) -> Iterator[str]:
@@ -123,7 +136,7 @@ def store(one: Received, server: HotServer) -> Refusal | None:
     archived = None
     if not is_url(server.wals_directory):
         archived = os.path.join(server.wals_directory, archive_directory(one.name), one.name)
-    # What cannot be compared here (it is encrypted, or damaged) is left to archive-wal.
+    # What cannot be compared here (it is damaged, or nobody can decrypt it) is left to archive-wal.
     if archived is not None and (is_same := _compare(one, archived, server, unclear=None)) is not None:
         return None if is_same else Refusal(CONFLICT, f"{archived} has different content")
     if not _put_in_place(one, final, server):
@@ -161,7 +174,7 @@ def _put_in_place(one: Received, final: str, server: HotServer) -> bool:
 def _compare(one: Received, path: str, server: HotServer, *, unclear: bool | None) -> bool | None:
     """Whether path holds the same WAL, and then durably, whoever wrote it; None if there is no such file.
 
-    unclear: the answer when it cannot be told, as the file is encrypted or damaged.
+    unclear: the answer when it cannot be told, as the file is damaged, or encrypted and there is no passphrase.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below
@@ -169,14 +182,13 @@ def _compare(one: Received, path: str, server: HotServer, *, unclear: bool | Non
         return None
     with file:
         if digest_of(file, "sha256") != one.digest("sha256"):
-            file.seek(0)
             try:
                 with one.open() as newcomer:
-                    is_same = _is_same_wal((newcomer, file), server.custom_filters())
+                    is_same = _digest_of_wal(newcomer, server) == _digest_of_wal(file, server)
             except BarmanError:
-                is_same = None
+                return unclear
             if not is_same:
-                return unclear if is_same is None else False
+                return False
         with files.naming(path):
             os.fsync(file.fileno())
     with contextlib.suppress(FileNotFoundError):
@@ -184,26 +196,19 @@ def _compare(one: Received, path: str, server: HotServer, *, unclear: bool | Non
     return True
 
 
-def _is_same_wal(both: tuple[BinaryIO, BinaryIO], filters: codecs.CustomFilters | None) -> bool | None:
-    """Compare what two files decompress to: a segment compressed twice may differ in bytes. None if encrypted."""
-    digests = set()
-    for file in both:
-        if is_openpgp(os.pread(file.fileno(), codecs.LONGEST_MAGIC, 0)):
-            return None
-        with _decoded(file, filters) as reader:
-            digests.add(digest_of(reader, "sha256"))
-    return len(digests) == 1
+def _digest_of_wal(file: BinaryIO, server: HotServer) -> str:
+    """Return the digest of what file decrypts and decompresses to: a segment compressed twice may differ in bytes.
 
-
-@contextlib.contextmanager
-def _decoded(file: BinaryIO, filters: codecs.CustomFilters | None) -> Iterator[BinaryIO]:
-    """Give a reader of what file holds once decompressed."""
-    codec = codecs.identify(os.pread(file.fileno(), codecs.LONGEST_MAGIC, 0), custom=filters)
-    if codec is None:
-        yield file
-        return
-    with codecs.open_reader(file, codec, custom=filters) as reader:
-        yield reader
+    BarmanError if that cannot be told: it is damaged, or encrypted, nothing was noted of it and there is no passphrase.
+    """
+    is_encrypted = is_openpgp(os.pread(file.fileno(), codecs.LONGEST_MAGIC, 0))
+    if is_encrypted and (mark := read_mark(file)) is not None:
+        return mark
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    again = open(file.fileno(), "rb", closefd=False)  # noqa: SIM115 - the reader owns it
+    decryption = server.decryption() if is_encrypted else None
+    with open_decoded(again, custom=server.custom_filters(), decryption=decryption) as reader:
+        return digest_of(reader, "sha256")
 
 
 def set_aside(one: Received, errors: str, kind: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import shutil
+import tarfile
 import zlib
 
 import pytest
@@ -176,6 +179,38 @@ def test_the_second_copy_is_compared_where_nothing_was_noted(server, ring):
     server.run("archive-wal")
 
     assert errors(server) == {TWO: "duplicate"}
+    assert left(server.incoming) == []
+
+
+def _send(server, name, content):
+    """Send a segment as barman-wal-archive does; return how put-wal ended."""
+    stream = io.BytesIO()
+    with tarfile.open(mode="w|", fileobj=stream) as archive:
+        sums = f"{hashlib.sha256(content).hexdigest()} *{name}\n".encode()
+        for member, data in ((name, content), ("SHA256SUMS", sums)):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return server.home.run("put-wal", server.name, stdin=stream.getvalue(), check=False)
+
+
+@pytest.mark.parametrize("is_marked", [True, False], ids=["by what was noted", "by decrypting it"])
+def test_what_is_sent_again_is_compared_with_what_is_archived_encrypted(server, ring, is_marked):
+    if is_marked and not _supports_marks(server.wals):
+        pytest.skip("no extended attributes here")
+    deliver(server.incoming, ONE)
+    server.run("archive-wal")
+    if not is_marked:
+        server.set(**DECRYPTED)
+        _forget_mark(stored(server, ONE))
+
+    assert _send(server, ONE, segment(ONE)).status == 0
+    assert left(server.incoming) == []
+    refused = _send(server, ONE, segment(ONE, filling=1))
+
+    assert refused.status == 1
+    assert "different content" in refused.stderr
+    assert errors(server) == {ONE: "duplicate"}
     assert left(server.incoming) == []
 
 

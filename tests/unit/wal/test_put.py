@@ -205,6 +205,16 @@ def test_without_a_known_cluster_the_newest_archived_segment_tells_it(place, mon
     assert put_wal(place, monkeypatch, tar_of((WAL, CONTENT))) == 0
 
 
+@pytest.mark.parametrize(
+    "newest",
+    [b"\x84\x8c\x03" + os.urandom(MIB), bytes(MIB), os.urandom(MIB), b"\x10\xd1\xff\xff" + b"\xff" * MIB],
+    ids=["encrypted", "zeroed", "overwritten", "damaged header"],
+)
+def test_a_newest_archived_segment_that_tells_nothing_keeps_nobody_out(place, monkeypatch, newest):
+    store_in_archive(place, name_of(2), newest)
+    assert put_wal(place, monkeypatch, tar_of((WAL, CONTENT))) == 0
+
+
 def store_in_archive(place, name, content):
     directory = place / "home" / "main" / "wals" / ("" if name.endswith(".history") else name[:16])
     directory.mkdir(parents=True, exist_ok=True)
