@@ -144,16 +144,25 @@ class Server:
 
         settings: this server's, or what replaces them for one backup.
         """
-        from barman.host.ssh import Logins, parse_ssh_command
-
         if settings.backup_method != "rsync" or settings.ssh_command is None:
             return None
         try:
-            shell = parse_ssh_command(settings.ssh_command)
+            return self._logins(settings.ssh_command, settings)
         except ConfigError:
             return None
+
+    def primary_logins(self) -> Logins:
+        """New logins, not begun, on the host of the primary; ConfigError if the server is not passive."""
+        command = self.settings.primary_ssh_command
+        if command is None:
+            raise ConfigError(f"server {self.name} is not passive: it has no primary_ssh_command")
+        return self._logins(command, self.settings)
+
+    def _logins(self, command: str, settings: ServerSettings) -> Logins:
+        from barman.host.ssh import Logins, parse_ssh_command
+
         return Logins(
-            shell,
+            parse_ssh_command(command),
             env=self.environment(),
             batch=max(1, settings.parallel_jobs_start_batch_size),
             period_s=settings.parallel_jobs_start_batch_period,

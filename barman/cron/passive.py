@@ -29,18 +29,21 @@ class Primaries:
         One process copies backups, one after the other, so that each can share files with its neighbour; another one
         WAL. Raises what keeps the primary from answering.
         """
-        # Costs those who have no passive servers nothing.
-        from barman.sync.refresh import refresh
-
         command = server.settings.primary_ssh_command
         if command in self._unreachable:
             raise self._unreachable[command]
-        try:
-            refreshed = refresh(server, reporter, now)
-        except Unreachable as error:
-            self._unreachable[command] = error
-            raise
-        yield from _children(server, refreshed)
+        with server.primary_logins() as logins:
+            logins.begin()
+            # Costs those who have no passive servers nothing, and the others no time.
+            from barman.sync.primary import Primary
+            from barman.sync.refresh import refresh
+
+            try:
+                refreshed = refresh(server, Primary(server, logins), reporter, now)
+            except Unreachable as error:
+                self._unreachable[command] = error
+                raise
+            yield from _children(server, refreshed)
 
 
 def _children(server: Server, refreshed: Refreshed) -> Iterator[Child]:

@@ -8,7 +8,6 @@ from barman.errors import BarmanError
 from barman.host.ssh import parse_ssh_command
 from barman.monitor.check_facts import PrimaryFacts
 from barman.monitor.source import describe_login_failure
-from barman.sync.primary import require_passive
 from barman.sync.watch import look_at_lag
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def probe_primary(server: Server, now: datetime, timeout_s: float | None) -> Pri
     except (BarmanError, OSError) as error:
         lag, lag_error = None, str(error)
     try:
-        shell = parse_ssh_command(require_passive(server))
+        shell = parse_ssh_command(server.settings.primary_ssh_command or "")
         limit_s = _LIMIT_S if timeout_s is None else max(timeout_s, 0.1)
         done = shell.run("true", timeout_s=limit_s, env=server.environment())
     except BarmanError as error:

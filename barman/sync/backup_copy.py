@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.identity import write_identity
 from barman.catalog.record import BackupId, BackupRecord, Status
-from barman.errors import BarmanError, CatalogError, LockBusy, Refused, StorageError
+from barman.errors import BarmanError, CatalogError, LockBusy, Refused, StorageError, Unreachable
 from barman.host.files import fsync_tree, make_directories
 from barman.postgres.versions import major_version
 from barman.retention.delete import delete_backups
 from barman.sync.plan import COPY_FAILED, judge_backup, plan_sync
-from barman.sync.primary import open_primary
 from barman.sync.state import gather_local, read_primary_info
 from barman.sync.transfer import Transfer
 from barman.sync.tree_copy import TreeCopy
@@ -42,91 +41,93 @@ _SYNCING = 8
 _POLL_S = 0.5
 
 
-def sync_backup(server: Server, backup_id: BackupId, reporter: Reporter, now: datetime) -> None:
-    """Copy a backup that the primary had when it was last asked; one that is here is verified.
+class BackupSync:
+    """Copying backups of one server from its primary."""
 
-    What was left of a copy of a backup that the primary has no longer, or that is obsolete here, is removed. Raises
-    Refused if there is nothing to copy from or onto, LockBusy if somebody is at it, or what went wrong: the record then
-    says FAILED, and cron tries again.
-    """
-    state, local = _known(server)
-    plan = plan_sync(state, None, local, now)
-    purge = next((purge for purge in plan.purges if purge.backup_id == backup_id), None)
-    if purge is not None:
-        _purge(server, backup_id, purge.reason, reporter)
-        return
-    if backup_id in plan.skipped:
-        reporter.info(f"backup {backup_id} of server {server.name} is not copied: it is {plan.skipped[backup_id]}")
-        return
-    _copy(server, state, backup_id, judge_backup(state, local, backup_id), reporter)
+    def __init__(self, server: Server, primary: Primary, reporter: Reporter, now: datetime) -> None:
+        """primary: of the server; it is not talked to before there is something to copy."""
+        self._server = server
+        self._primary = primary
+        self._reporter = reporter
+        self._now = now
 
+    def sync(self, backup_id: BackupId) -> None:
+        """Copy a backup that the primary had when it was last asked; one that is here is verified.
 
-def sync_all_backups(server: Server, reporter: Reporter, now: datetime) -> None:
-    """Copy every backup that is wanted here and is not here, one after the other, newest first.
+        What was left of a copy of a backup that the primary has no longer, or that is obsolete here, is removed. Raises
+        Refused if there is nothing to copy from or onto, LockBusy if somebody is at it, or what went wrong: the record
+        then says FAILED, and cron tries again.
+        """
+        state, local = _known(self._server)
+        plan = plan_sync(state, None, local, self._now)
+        purge = next((purge for purge in plan.purges if purge.backup_id == backup_id), None)
+        name = self._server.name
+        if purge is not None:
+            self._purge(backup_id, purge.reason)
+        elif backup_id in plan.skipped:
+            self._reporter.info(f"backup {backup_id} of server {name} is not copied: it is {plan.skipped[backup_id]}")
+        else:
+            self._copy(state, backup_id, judge_backup(state, local, backup_id))
 
-    Trouble with one is told, and the next is taken; one that was damaged on the primary is tried once an hour. What the
-    primary has is looked up anew before each, because cron asks it every minute.
-    """
-    tried: set[BackupId] = set()
-    while True:
-        state, local = _known(server)
-        plan = plan_sync(state, None, local, now)
-        for purge in plan.purges:
-            if purge.backup_id not in tried:
-                tried.add(purge.backup_id)
-                _contain(server, purge.backup_id, reporter, now)
-        # What is based on one that could not be copied cannot be copied either; it says so.
-        following = next((copy for copy in plan.due if copy.backup_id not in tried), None)
-        if following is None:
-            for backup_id in plan.resting.keys() - tried:
-                reporter.info(
-                    f"backup {backup_id} of server {server.name} is not tried again before "
-                    f"{plan.resting[backup_id].astimezone():%H:%M}, because of files damaged on the primary"
-                )
-            return
-        tried.add(following.backup_id)
-        _contain(server, following.backup_id, reporter, now)
+    def sync_all(self) -> None:
+        """Copy every backup that is wanted here and is not here, one after the other, newest first.
 
+        Trouble with one is told, and the next is taken; one that was damaged on the primary is tried once an hour. What
+        the primary has is looked up anew before each, because cron asks it every minute. Unreachable ends it all.
+        """
+        tried: set[BackupId] = set()
+        while True:
+            state, local = _known(self._server)
+            plan = plan_sync(state, None, local, self._now)
+            for purge in plan.purges:
+                if purge.backup_id not in tried:
+                    tried.add(purge.backup_id)
+                    self._contain(purge.backup_id)
+            # What is based on one that could not be copied cannot be copied either; it says so.
+            following = next((copy for copy in plan.due if copy.backup_id not in tried), None)
+            if following is None:
+                for backup_id in plan.resting.keys() - tried:
+                    self._reporter.info(
+                        f"backup {backup_id} of server {self._server.name} is not tried again before "
+                        f"{plan.resting[backup_id].astimezone():%H:%M}, because of files damaged on the primary"
+                    )
+                return
+            tried.add(following.backup_id)
+            self._contain(following.backup_id)
 
-def _contain(server: Server, backup_id: BackupId, reporter: Reporter, now: datetime) -> None:
-    try:
-        sync_backup(server, backup_id, reporter, now)
-    except LockBusy as busy:
-        _log.info("%s", busy.message)
-    except BarmanError as error:
-        _log.info("what led to the next error", exc_info=error)
-        reporter.error(f"backup {backup_id} of server {server.name} is not copied: {error.message}")
+    def _contain(self, backup_id: BackupId) -> None:
+        try:
+            self.sync(backup_id)
+        except LockBusy as busy:
+            _log.info("%s", busy.message)
+        except Unreachable:
+            raise
+        except BarmanError as error:
+            _log.info("what led to the next error", exc_info=error)
+            self._reporter.error(f"backup {backup_id} of server {self._server.name} is not copied: {error.message}")
 
+    def _purge(self, backup_id: BackupId, reason: str) -> None:
+        # Whoever copies it holds this, and then it is not a leftover.
+        with self._server.locks.sync_backup(backup_id):
+            name = self._server.name
+            self._reporter.info(f"Removing what there is of backup {backup_id} of server {name}: {reason}")
+            delete_backups(self._server, [backup_id], self._reporter)
 
-def _known(server: Server) -> tuple[PrimaryState, LocalState]:
-    remembered = read_primary_info(server)
-    if remembered is None:
-        raise never_asked(server)
-    return remembered.state, gather_local(server)
-
-
-def _purge(server: Server, backup_id: BackupId, reason: str, reporter: Reporter) -> None:
-    # Whoever copies it holds this, and then it is not a leftover.
-    with server.locks.sync_backup(backup_id):
-        reporter.info(f"Removing what there is of backup {backup_id} of server {server.name}: {reason}")
-        delete_backups(server, [backup_id], reporter)
-
-
-def _copy(server: Server, state: PrimaryState, backup_id: BackupId, reason: str | None, reporter: Reporter) -> None:
-    """Copy a backup, or verify one that is here (reason: None)."""
-    with server.locks.sync_backup(backup_id), server.locks.backup_id(backup_id):
-        record = replace(state.backups[backup_id], server_name=server.name, error=None)
-        # As long as the primary cannot be reached, nothing here has changed.
-        with open_primary(server, logins=max(1, server.settings.parallel_jobs)) as primary:
-            transfer = Transfer(server, primary)
+    def _copy(self, state: PrimaryState, backup_id: BackupId, reason: str | None) -> None:
+        """Copy a backup, or verify one that is here (reason: None)."""
+        server, reporter = self._server, self._reporter
+        with server.locks.sync_backup(backup_id), server.locks.backup_id(backup_id):
+            record = replace(state.backups[backup_id], server_name=server.name, error=None)
+            # As long as the primary cannot be reached, nothing here changes.
+            transfer = Transfer(server, self._primary)
             if reason is None:
                 _repair(server, state, record, transfer, reporter)
-                _take_page_report(server, state, primary, backup_id)
+                self._take_page_report(state, backup_id)
                 return
             _log.info("copying backup %s of server %s: %s", backup_id, server.name, reason)
             try:
                 _prepare(server, record)
-                _take_page_report(server, state, primary, backup_id)
+                self._take_page_report(state, backup_id)
                 server.backups.save(_bring(server, state, record, transfer, reporter))
             except OSError as error:
                 failure = StorageError(f"cannot write {error.filename}: {error.strerror}")
@@ -136,6 +137,19 @@ def _copy(server: Server, state: PrimaryState, backup_id: BackupId, reason: str 
                 _note_failure(server, record, error)
                 raise
 
+    def _take_page_report(self, state: PrimaryState, backup_id: BackupId) -> None:
+        """Have here what the primary found when it verified page checksums."""
+        report = self._primary.page_report(state, backup_id)
+        if report is not None:
+            self._server.backups.save_page_report(backup_id, report)
+
+
+def _known(server: Server) -> tuple[PrimaryState, LocalState]:
+    remembered = read_primary_info(server)
+    if remembered is None:
+        raise never_asked(server)
+    return remembered.state, gather_local(server)
+
 
 def _prepare(server: Server, record: BackupRecord) -> None:
     """Write down that the backup is being copied, before its first file."""
@@ -144,13 +158,6 @@ def _prepare(server: Server, record: BackupRecord) -> None:
     server.backups.save(replace(record, status=Status.SYNCING))
     if record.systemid and record.version:
         write_identity(server.paths, record.systemid, major_version(record.version))
-
-
-def _take_page_report(server: Server, state: PrimaryState, primary: Primary, backup_id: BackupId) -> None:
-    """Have here what the primary found when it verified page checksums."""
-    report = primary.page_report(state, backup_id)
-    if report is not None:
-        server.backups.save_page_report(backup_id, report)
 
 
 def _note_failure(server: Server, record: BackupRecord, error: BarmanError) -> None:

@@ -1,25 +1,22 @@
-"""Talking to the Barman that a server is copied from, over one login."""
+"""Talking to the Barman that a server is copied from, over logins that are shared."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING
 
 from barman.catalog.page_report import parse_report
 from barman.catalog.record import BackupId
-from barman.errors import CatalogError, CommandError, ConfigError, Permanent, Unreachable
-from barman.host.session import NOT_FOUND, open_session
+from barman.errors import CatalogError, CommandError, Permanent, Unreachable
+from barman.host.session import NOT_FOUND, Session
 from barman.sync.document import parse_answer, parse_keep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from barman.catalog.page_report import PageReport
     from barman.catalog.record import KeepTarget
     from barman.host.runner import Completed
-    from barman.host.session import Session
+    from barman.host.ssh import Logins
     from barman.server import Server
     from barman.sync.document import Position, PrimaryState
 
@@ -38,13 +35,20 @@ _KEEP = re.compile(r"keep .*?(\d{8}T\d{6})(?:-keep|/annotations/keep) ?(.*)")
 
 
 class Primary:
-    """A primary one is logged in to. session: for what is not asked of its Barman."""
+    """The primary of a passive server."""
 
-    def __init__(self, server: Server, session: Session, *, limit_s: float = _ANSWER_LIMIT_S) -> None:
-        """server: ours. limit_s: of an answer."""
-        self.session = session
-        self._limit_s = limit_s
+    def __init__(self, server: Server, logins: Logins, *, limit_s: float = _ANSWER_LIMIT_S) -> None:
+        """server: ours. logins: on the primary, perhaps begun. limit_s: of an answer."""
         self._server = server
+        self._logins = logins
+        self._limit_s = limit_s
+
+    def session(self, *, logins: int = 1) -> Session:
+        """Return what is not asked of its Barman goes by, once we are logged in; Unreachable.
+
+        logins: how many transfers there will be at a time.
+        """
+        return Session(self._logins.shell.name, self._logins.lanes(logins), self._server.environment())
 
     def ask(self, position: Position | None) -> tuple[str, PrimaryState]:
         """Have it say what it has; return the text, and what it means.
@@ -64,7 +68,7 @@ class Primary:
             return done.stdout, parse_answer(done.stdout)
         except CatalogError as error:
             raise CatalogError(
-                f"the answer of the primary {self.session.name} is of no use: {error.message}",
+                f"the answer of the primary {self._logins.shell.name} is of no use: {error.message}",
                 hint=f"See what 'barman sync-info {self._server.name}' prints there.",
             ) from error
 
@@ -74,7 +78,7 @@ class Primary:
         sync-info does not tell, so its annotations are read.
         """
         try:
-            done = self.session.script(_READ_KEEPS, state.root, state.base)
+            done = self.session().script(_READ_KEEPS, state.root, state.base)
         except CommandError as error:
             _log.warning("server %s: keep marks of the primary are not known: %s", self._server.name, error.message)
             return None
@@ -88,7 +92,7 @@ class Primary:
     def page_report(self, state: PrimaryState, backup_id: BackupId) -> PageReport | None:
         """Return what it found in the pages of a backup; None if it did not look, or does not let us read it."""
         try:
-            content = self.session.read_file(f"{state.root}/meta/{backup_id}-pages.json")
+            content = self.session().read_file(f"{state.root}/meta/{backup_id}-pages.json")
             return None if content is None else parse_report(content)
         except (Permanent, ValueError) as error:
             _log.warning("server %s: page report of backup %s: %s", self._server.name, backup_id, error)
@@ -98,13 +102,13 @@ class Primary:
         config = ["-c", str(self._server.config_path)] if self._server.settings.forward_config_path else []
         argv = ["barman", *config, "sync-info", self._server.name, *words]
         try:
-            return self.session.run(argv, timeout_s=self._limit_s, check=False)
+            return self.session().run(argv, timeout_s=self._limit_s, check=False)
         except CommandError as error:
             # Cut or stuck: not to be waited for again with its next server.
             raise Unreachable(error.message, argv=argv, hint=error.hint) from error
 
     def _no_answer(self, status: int, stderr: str) -> CommandError:
-        name = self.session.name
+        name = self._logins.shell.name
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
         if status == NOT_FOUND:
             return CommandError(
@@ -116,28 +120,3 @@ class Primary:
         errors = [line for line in lines if line.startswith(("ERROR: ", "EXCEPTION: "))] or lines
         reason = errors[-1].partition(": ")[2] or errors[-1] if errors else f"exit status {status}"
         return CommandError(f"barman on the primary {name} cannot answer: {reason}", status=status, stderr=stderr)
-
-
-def require_passive(server: Server) -> str:
-    """Return the command that reaches the primary; ConfigError if the server is not passive."""
-    command = server.settings.primary_ssh_command
-    if command is None:
-        raise ConfigError(f"server {server.name} is not passive: it has no primary_ssh_command")
-    return command
-
-
-@contextlib.contextmanager
-def open_primary(server: Server, *, logins: int = 1) -> Iterator[Primary]:
-    """Log in to the primary of a passive server. logins: how many transfers there will be at a time.
-
-    ConfigError if it has none, CommandError if it cannot be reached.
-    """
-    settings = server.settings
-    with open_session(
-        require_passive(server),
-        env=server.environment(),
-        logins=logins,
-        batch=max(settings.parallel_jobs_start_batch_size, 1),
-        period_s=settings.parallel_jobs_start_batch_period,
-    ) as session:
-        yield Primary(server, session)

@@ -11,7 +11,6 @@ from barman.errors import BarmanError, CatalogError
 from barman.retention.keep import keep_backup, release_backup
 from barman.sync.document import with_keeps
 from barman.sync.plan import SyncPlan, is_seamless, plan_sync, require_same_cluster
-from barman.sync.primary import open_primary
 from barman.sync.state import gather_local, read_primary_info, write_primary_info
 
 if TYPE_CHECKING:
@@ -36,19 +35,18 @@ class Refreshed(NamedTuple):
     plan: SyncPlan
 
 
-def refresh(server: Server, reporter: Reporter, now: datetime) -> Refreshed:
-    """Ask the primary, take over how it keeps its backups, and remember its answer; one login.
+def refresh(server: Server, primary: Primary, reporter: Reporter, now: datetime) -> Refreshed:
+    """Ask the primary, take over how it keeps its backups, and remember its answer.
 
     Nothing is remembered when the primary cannot be reached (CommandError), makes no sense (CatalogError), or is
     another cluster (Refused): all stays as it was.
     """
     local, before = gather_local(server), _before(server)
-    with open_primary(server) as primary:
-        text, state = _ask(server, primary, local)
-        require_same_cluster(state, local, server.name)
-        if plan_sync(state, before, local, now).needs_whole_ledger and local.position is not None:
-            text, state = primary.ask(None)
-        keeps = primary.keeps(state)
+    text, state = _ask(server, primary, local)
+    require_same_cluster(state, local, server.name)
+    if plan_sync(state, before, local, now).needs_whole_ledger and local.position is not None:
+        text, state = primary.ask(None)
+    keeps = primary.keeps(state)
     known = (before.keeps if before is not None else None) or {}
     state = replace(state, keeps=known if keeps is None else keeps)
     plan = plan_sync(state, before, local, now)

@@ -28,6 +28,11 @@ _log = logging.getLogger(__name__)
 _PATIENCE_S = 600.0
 
 
+def transfers(server: Server) -> int:
+    """Return how many transfers there are at a time, each with a login of its own."""
+    return max(1, server.settings.parallel_jobs)
+
+
 class Route(NamedTuple):
     """From where to where. source: a directory of the primary. scratch: for temporaries, on target's file system."""
 
@@ -42,8 +47,9 @@ class Transfer:
     def __init__(self, server: Server, primary: Primary, *, patience_s: float = _PATIENCE_S) -> None:
         """server: ours, with its limits. patience_s: how long rsync may show no progress before it is ended."""
         self._settings = server.settings
-        self._name = primary.session.name
-        self._lanes = primary.session.lanes
+        session = primary.session(logins=transfers(server))
+        self._name = session.name
+        self._lanes = session.lanes
         self._environment = {**server.environment(), "LC_ALL": "C", "TZ": "UTC"}
         self._patience_s = patience_s
         self._workers = Workers(self._lanes, on_tick=lambda: None)

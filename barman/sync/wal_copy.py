@@ -22,7 +22,6 @@ from barman.progress import NoBar
 from barman.storage.encrypt.openpgp import is_openpgp
 from barman.storage.storage import Write
 from barman.sync.plan import plan_sync
-from barman.sync.primary import open_primary
 from barman.sync.state import gather_local, read_primary_info, write_position
 from barman.sync.transfer import Route, Transfer
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from barman.progress import Reporter
     from barman.server import Server
     from barman.sync.document import PrimaryState
+    from barman.sync.primary import Primary
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
         return self.line.size if self.line is not None else 0
 
 
-def sync_wals(server: Server, reporter: Reporter, now: datetime) -> None:
+def sync_wals(server: Server, primary: Primary, reporter: Reporter, now: datetime) -> None:
     """Bring over the WAL that the primary had when it was last asked, what the newest backup needs first.
 
     With nothing to bring over, every file of the archive is compared with its line, and what is missing or has another
@@ -79,9 +79,8 @@ def sync_wals(server: Server, reporter: Reporter, now: datetime) -> None:
             wanted = missing_wal(server, [Wanted(entry.name, entry) for entry in server.xlogdb.entries()])
         _tell_damage(server, wanted, reporter)
         if wanted:
-            with open_primary(server, logins=max(1, server.settings.parallel_jobs)) as primary:
-                behind = local.position.name if local.position else None
-                bring_wal(server, state, Transfer(server, primary), wanted, reporter, behind=behind)
+            behind = local.position.name if local.position else None
+            bring_wal(server, state, Transfer(server, primary), wanted, reporter, behind=behind)
         make_directories(server.paths.wals)
         write_position(server, state.position)
 

@@ -11,7 +11,7 @@ from barman.config.load import load_config
 from barman.errors import CommandError, Unreachable
 from barman.progress import NoBar
 from barman.server import open_server
-from barman.sync.primary import Primary, open_primary
+from barman.sync.primary import Primary
 from barman.sync.transfer import Route, Transfer
 from tests.support.archiving import archiving_server
 from tests.support.passive import passive_server
@@ -37,15 +37,15 @@ def site(make_home, scratch):
     node = passive_server(make_home("passive"), primary, sshd, basebackup_retry_times=1, basebackup_retry_sleep=0)
     config = load_config(Path(node.home.conf))
     server = open_server(config, node.name)
-    with contextlib.closing(sshd), open_primary(server) as opened:
-        yield server, opened, programs
+    with contextlib.closing(sshd), server.primary_logins() as logins:
+        yield server, logins, programs
 
 
 @pytest.fixture
 def transfer(site):
     """Transfers over that login, and the programs."""
-    server, opened, programs = site
-    return Transfer(server, opened, patience_s=1), programs
+    server, logins, programs = site
+    return Transfer(server, Primary(server, logins), patience_s=1), programs
 
 
 def _local(programs):
@@ -53,9 +53,9 @@ def _local(programs):
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for_again(site):
-    server, opened, _ = site
+    server, logins, _ = site
     with pytest.raises(Unreachable, match=r"'barman sync-info main on .*' did not end within 1 seconds"):
-        Primary(server, opened.session, limit_s=1).ask(None)
+        Primary(server, logins, limit_s=1).ask(None)
 
 
 def test_a_listing_that_gets_nowhere_is_given_up(transfer):

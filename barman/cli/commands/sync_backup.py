@@ -31,14 +31,18 @@ def command(app: App, server_name: str, backup_id: str) -> None:
       barman sync-backup main all
     """
     from barman.catalog.record import BackupId, is_backup_id
-    from barman.sync.backup_copy import sync_all_backups, sync_backup
-    from barman.sync.primary import require_passive
 
     server = app.server(server_name, Profile.D)
-    require_passive(server)
-    if backup_id == "all":
-        sync_all_backups(server, app.output, app.now)
-    elif is_backup_id(backup_id):
-        sync_backup(server, BackupId(backup_id), app.output, app.now)
-    else:
-        raise UnknownBackup(f"'{backup_id}' is no backup id", hint="Give the id of a backup, or the word all.")
+    with server.primary_logins() as logins:
+        if backup_id != "all" and not is_backup_id(backup_id):
+            raise UnknownBackup(f"'{backup_id}' is no backup id", hint="Give the id of a backup, or the word all.")
+        # First of all: while somebody is let in, there is time to load the rest, and to see what is to be done.
+        logins.begin(max(1, server.settings.parallel_jobs))
+        from barman.sync.backup_copy import BackupSync
+        from barman.sync.primary import Primary
+
+        work = BackupSync(server, Primary(server, logins), app.output, app.now)
+        if backup_id == "all":
+            work.sync_all()
+        else:
+            work.sync(BackupId(backup_id))

@@ -35,11 +35,14 @@ def command(app: App, server_name: str, last_wal: str | None, last_position: int
     """
     server = app.server(server_name, Profile.D)
     if primary:
-        from barman.sync.refresh import refresh
-
         if last_wal is not None:
             raise UsageError("with --primary no LAST_WAL is taken: what is known of the primary is written down")
-        text = refresh(server, app.output, app.now).text
+        with server.primary_logins() as logins:
+            logins.begin()
+            from barman.sync.primary import Primary
+            from barman.sync.refresh import refresh
+
+            text = refresh(server, Primary(server, logins), app.output, app.now).text
     else:
         from barman.monitor.servers import shown_options
         from barman.sync.answer import answer

@@ -27,9 +27,11 @@ def command(app: App, server_name: str) -> None:
     Example:
       barman sync-wals main
     """
-    from barman.sync.primary import require_passive
-    from barman.sync.wal_copy import sync_wals
-
     server = app.server(server_name, Profile.D)
-    require_passive(server)
-    sync_wals(server, app.output, app.now)
+    with server.primary_logins() as logins:
+        # First of all: while somebody is let in, there is time to load the rest, and to see what is to be done.
+        logins.begin(max(1, server.settings.parallel_jobs))
+        from barman.sync.primary import Primary
+        from barman.sync.wal_copy import sync_wals
+
+        sync_wals(server, Primary(server, logins), app.output, app.now)
