@@ -23,8 +23,6 @@ _log = logging.getLogger(__name__)
 
 # How often files that change while they are read are read once more.
 _ROUNDS = 5
-# What a shell says of a program that is not there.
-_NOT_FOUND = 127
 
 
 class RsyncRuns:
@@ -139,11 +137,11 @@ class RsyncRuns:
         )
 
     def _failed(self, status: int, complaints: rsync.Complaints, argv: Sequence[str]) -> CommandError:
-        hint = None
-        if status == _NOT_FOUND:
-            hint = "Is rsync installed there?"
         return CommandError(
-            f"cannot copy from {self._host}: {complaints.reason(status)}", argv=argv, status=status, hint=hint
+            f"cannot copy from {self._host}: {complaints.reason(status)}",
+            argv=argv,
+            status=status,
+            hint=complaints.hint(status),
         )
 
 

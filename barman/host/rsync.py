@@ -34,6 +34,10 @@ _CHANGED = re.compile(
 _NO_REFERENT = re.compile(r"symlink has no referent: ")
 # What says nothing by itself.
 _NOISE = re.compile(
+# What an old rsync says, or one that talks to something else.
+_FOREIGN = re.compile(r"unknown option|protocol version mismatch|requires protocol version|error in rsync protocol")
+# What a shell says of a program that is not there.
+_NOT_FOUND = 127
     r"rsync (?:error|warning): |rsync: (?:\[\w+\] )?connection unexpectedly closed|IO error encountered"
     r"|skipping non-regular file|created directory|Warning: |\s*$"
 )
@@ -74,7 +78,8 @@ class Source(NamedTuple):
     @property
     def options(self) -> list[str]:
         """What makes rsync go there; names travel beside the command line, not on it."""
-        return [] if self.shell is None else ["--secluded-args", f"--rsh={self.shell}"]
+        # Called --secluded-args since 3.2.6, which still knows this name.
+        return [] if self.shell is None else ["--protect-args", f"--rsh={self.shell}"]
 
 
 def list_argv(source: Source, filters: Sequence[str], *, follow: bool = True) -> list[str]:
@@ -246,6 +251,14 @@ class Complaints:
 
     def is_worth_repeating(self, status: int) -> bool:
         """Whether only files are missing that changed while they were read."""
+    def hint(self, status: int) -> str | None:
+        """Return what to look at first, if there is anything to say."""
+        if status == _NOT_FOUND:
+            return "Is rsync installed there?"
+        if any(map(_FOREIGN.search, (*self._errors, *self._noise))):
+            return "rsync 3.1 or newer is needed on both hosts, and a login there that prints nothing by itself."
+        return None
+
         return status == PARTIAL_TRANSFER and self.error is None and bool(self.changed)
 
 

@@ -250,10 +250,19 @@ class _Login:
 
     def _failed(self, otherwise: str) -> Unreachable:
         self._said.seek(0)
-        # The last line says why; before it come banners and notes about host keys.
-        said = os.fsdecode(self._said.read()).strip().splitlines()[-1:] if self.has_ended else []
-        reason = (said or [otherwise])[0].strip()
+        said = os.fsdecode(self._said.read()) if self.has_ended else ""
+        reason = _last_reason(said) or otherwise
         return Unreachable(f"cannot log in to {self._shell.name}: {reason}", argv=self._shell.argv)
+
+
+def _last_reason(said: str) -> str | None:
+    """Return the line that says why ssh ended, if there is any."""
+    words, usage, _ = said.partition("usage: ssh")
+    # The last line says why; before it come banners and notes about host keys.
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    if lines:
+        return lines[-1]
+    return "ssh does not understand the command" if usage else None
 
 
 def _is_lost(begun: Future[_Login]) -> bool:

@@ -299,7 +299,8 @@ class RsyncExecutor:
             on_line=lambda line: None if rsync.parse_copied(line) is not None else complaints.take(line),
         )
         if not complaints.is_harmless(done.status):
-            raise CommandError(f"cannot copy from {self._host}: {complaints.reason(done.status)}", argv=argv)
+            reason, hint = complaints.reason(done.status), complaints.hint(done.status)
+            raise CommandError(f"cannot copy from {self._host}: {reason}", argv=argv, hint=hint)
 
 
 def _identifier_in(control_file: str) -> str:

@@ -72,6 +72,27 @@ def test_no_rsync_on_the_other_host(copying, scratch):
         bare.close()
 
 
+def test_an_rsync_on_the_other_host_that_is_too_old(copying, scratch):
+    if not shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin"):
+        pytest.skip("sshd is not installed")
+    programs = scratch / "old"
+    programs.mkdir()
+    said = "rsync: on remote machine: --ignore-missing-args: unknown option"
+    (programs / "rsync").write_text(
+        f"#!/bin/sh\necho '{said}' >&2\n"
+        "echo 'rsync error: syntax or usage error (code 1) at main.c(1231) [server=2.6.9]' >&2\nexit 1\n"
+    )
+    (programs / "rsync").chmod(0o755)
+    old = Sshd(scratch / "sshd-old", PATH=f"{programs}:/usr/bin:/bin")
+    try:
+        server = copying(ssh=old.command)
+        result = _refused(server, "@127.0.0.1", "--ignore-missing-args: unknown option")
+        assert "HINT: rsync 3.1 or newer is needed on both hosts" in result.stderr
+        assert server.backup_ids() == []
+    finally:
+        old.close()
+
+
 def test_no_rsync_on_this_host(copying, sshd, scratch):
     programs = scratch / "programs"
     programs.mkdir()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
 
-from barman.host.ssh import parse_ssh_command
+from barman.errors import Unreachable
+from barman.host.ssh import Logins, parse_ssh_command
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
 
@@ -27,6 +29,15 @@ def test_who_has_chosen_how_long_to_wait_is_obeyed(tmp_path, command):
     file.write_text("ConnectTimeout 90\n")
     words = parse_ssh_command(command.format(file=file)).words()
     assert "ConnectTimeout=20" not in words
+
+
+@pytest.mark.parametrize("command", ["ssh --foo barman@backup1", "ssh -F none -q"])
+def test_a_command_that_ssh_does_not_understand_is_told_in_one_line(command):
+    with Logins(parse_ssh_command(command), env=os.environ) as logins, pytest.raises(Unreachable) as failed:
+        logins.lanes()
+    assert "destination" not in failed.value.message
+    assert "cannot log in to" in failed.value.message
+    assert "unknown option" in failed.value.message or "does not understand" in failed.value.message
 
 
 @pytest.mark.parametrize(
