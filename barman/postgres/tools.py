@@ -5,6 +5,9 @@ Passwords are not on these command lines: programs get them from Conninfo.enviro
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _VERSION_TIMEOUT_S = 30
 _GZIP_DEFAULT_LEVEL = -1
+_HANDING_OUT = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,34 @@ def find_tool(name: str, path_prefix: str | None, *, old_name: str | None = None
     for candidate in filter(None, (name, old_name)):
         path = runner.which(candidate, path_prefix)
         if path is not None:
-            done = runner.run([path, "--version"], timeout_s=_VERSION_TIMEOUT_S, env=runner.environment(LC_ALL="C"))
-            return Tool(candidate, path, parse_tool_version(done.stdout))
+            return Tool(candidate, path, _version_of(path))
     raise CommandError(
         f"{name} not found in {f'path_prefix ({path_prefix}) or ' if path_prefix else ''}PATH",
         hint="Install PostgreSQL's client programs, or name their directory in path_prefix.",
     )
+
+
+def _version_of(path: str) -> int:
+    """Return the version a program tells; each is asked once, however many servers use it at the same time."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise CommandError(f"cannot run '{path}': {error.strerror}") from error
+    with _HANDING_OUT:
+        turn = _turn_to_ask(path)
+    with turn:
+        return _ask_version(path, (status.st_dev, status.st_ino, status.st_mtime_ns))
+
+
+@functools.cache
+def _turn_to_ask(_path: str) -> threading.Lock:
+    return threading.Lock()
+
+
+@functools.lru_cache(maxsize=32)
+def _ask_version(path: str, _installed: tuple[int, ...]) -> int:
+    done = runner.run([path, "--version"], timeout_s=_VERSION_TIMEOUT_S, env=runner.environment(LC_ALL="C"))
+    return parse_tool_version(done.stdout)
 
 
 def require_compatible(tool: Tool, server_version_num: int) -> None:

@@ -58,7 +58,7 @@ def measure(
     status, seconds, cpu_s, peak_kib = json.loads(ended.stdout)
     if status not in {expected, -signal.SIGALRM}:
         raise SystemExit(f"{argv} ended with {status}\n{ended.stderr}")
-    return Measured(seconds, cpu_s, peak_kib / 1024, seconds, is_over=status != 0)
+    return Measured(seconds, cpu_s, peak_kib / 1024, seconds, is_over=status == -signal.SIGALRM)
 
 
 def interleave(cases: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, Measured]:

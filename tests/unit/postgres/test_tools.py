@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath as Path
 
 import pytest
@@ -134,6 +136,19 @@ def programs(tmp_path):
 def test_a_tool_is_found_with_its_version(programs, tmp_path):
     path = programs("pg_receivewal", "15.18")
     assert find_tool("pg_receivewal", str(tmp_path)) == Tool("pg_receivewal", str(path), 150018)
+
+
+def test_a_tool_is_asked_once_until_another_one_is_installed(programs, tmp_path):
+    path = programs("pg_basebackup", "15.18")
+    path.write_text(f"{path.read_text()}echo asked >> {tmp_path}/asked\n")
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(lambda _: find_tool("pg_basebackup", str(tmp_path)).version_num, range(8)))
+    assert versions == [150018] * 8
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    path.unlink()
+    path = programs("pg_basebackup", "16.2")
+    os.utime(path, (1, 1))
+    assert find_tool("pg_basebackup", str(tmp_path)).version_num == 160002
 
 
 def test_an_old_name_is_accepted_where_the_new_one_is_missing(programs, tmp_path, monkeypatch):
