@@ -23,6 +23,7 @@ from barman.postgres.conninfo import mask_secrets, streaming_conninfo
 from barman.postgres.lsn import format_lsn
 from barman.postgres.tools import find_tool, pg_receivewal_argv
 from barman.postgres.wal_names import WalKind, is_segment_name, next_segment, parse_wal_name, segment_start
+from barman.storage.encrypt.content_mark import digest_of
 from barman.wal.batch import Intake
 from barman.wal.continuity import read_histories
 from barman.wal.error_names import free_error_path
@@ -89,9 +90,11 @@ def _wanted(defects: Sequence[Defect], histories: Histories, segment_size: int) 
 def _remaining(
     defects: Sequence[Defect], wanted: Mapping[str, Defect], repaired: set[str], failures: Mapping[str, str]
 ) -> Iterator[Defect]:
+    names: dict[int, list[str]] = {}
+    for name, defect in wanted.items():
+        names.setdefault(id(defect), []).append(name)
     for defect in defects:
-        names = [name for name, one in wanted.items() if one is defect] or [defect.name]
-        left = [name for name in names if name not in repaired]
+        left = [name for name in names.get(id(defect), [defect.name]) if name not in repaired]
         if left:
             reason = failures.get(left[0])
             yield defect if reason is None else defect._replace(reason=f"{defect.reason}; not repaired: {reason}")
@@ -271,7 +274,7 @@ class _Repair:
     def _is_same(self, path: Path, name: str) -> bool:
         try:
             with path.open("rb") as new, self._server.wal_archive.open_decoded(name) as old:
-                return new.read() == old.read()
+                return digest_of(new) == digest_of(old)
         except (StorageError, OSError):
             return False
 

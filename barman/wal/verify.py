@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from barman.wal.continuity import WalView
     from barman.wal.gaps import Gap
 
+# More help nobody, and take memory: an archive that is not mounted lacks everything.
+_MOST_DEFECTS = 100_000
 # So much is decompressed at a time for one check; two segments at least.
 _BATCH_BYTES = 64 << 20
 _LARGEST_BATCH = 16
@@ -69,7 +71,7 @@ class Defect(NamedTuple):
 class Verification:
     """What was found. files, size_bytes: listed and there. looked_into: by a deep look; encrypted: not looked into.
 
-    checksums: whether the checksum of each record was checked.
+    checksums: whether the checksum of each record was checked. left_out: how many defects there were beyond those.
     """
 
     files: int = 0
@@ -78,6 +80,14 @@ class Verification:
     encrypted: int = 0
     checksums: bool = False
     defects: list[Defect] = field(default_factory=list)
+    left_out: int = 0
+
+    def note(self, defect: Defect) -> None:
+        """Add a defect, or only count it if there are very many."""
+        if len(self.defects) < _MOST_DEFECTS:
+            self.defects.append(defect)
+        else:
+            self.left_out += 1
 
 
 def verify_wal(server: Server, reporter: Reporter, *, deep: bool, jobs: int | None = None) -> Verification:
@@ -104,7 +114,8 @@ def verify_wal(server: Server, reporter: Reporter, *, deep: bool, jobs: int | No
             found.checksums = checker.waldump is not None
             names = (line.name for line in present)
             for batch, faults in _look_into(names, checker, cluster.segment_size, jobs or _cores()):
-                found.defects += [Defect(Kind.DAMAGED, name, reason) for name, reason in faults.items()]
+                for name, reason in faults.items():
+                    found.note(Defect(Kind.DAMAGED, name, reason))
                 found.looked_into += len(batch)
                 bar.advance(len(batch))
             found.encrypted = len(checker.encrypted)
@@ -143,19 +154,19 @@ def _compare(server: Server, found: Verification) -> Iterator[WalEntry]:
     file = next(files, None)
     for line in server.xlogdb.entries():
         while file is not None and _name(file) < line.name:
-            found.defects.append(_unlisted(file))
+            found.note(_unlisted(file))
             file = next(files, None)
         if file is None or _name(file) != line.name:
-            found.defects.append(Defect(Kind.MISSING, line.name, "xlog.db lists it, and it is not there"))
+            found.note(Defect(Kind.MISSING, line.name, "xlog.db lists it, and it is not there"))
             continue
         found.files += 1
         found.size_bytes += file.size
         if file.size != line.size:
-            found.defects.append(Defect(Kind.SIZE, line.name, f"{file.size} bytes, xlog.db says {line.size}"))
+            found.note(Defect(Kind.SIZE, line.name, f"{file.size} bytes, xlog.db says {line.size}"))
         yield line
         file = next(files, None)
     while file is not None:
-        found.defects.append(_unlisted(file))
+        found.note(_unlisted(file))
         file = next(files, None)
 
 
@@ -165,7 +176,7 @@ def _wal_files(archive: WalArchive, found: Verification) -> Iterator[Entry]:
         if is_wal_name(name) and entry.key == archive_key(name):
             yield entry
         elif "/" in entry.key or is_wal_name(name):
-            found.defects.append(Defect(Kind.UNKNOWN, entry.key, "no WAL file belongs there under this name"))
+            found.note(Defect(Kind.UNKNOWN, entry.key, "no WAL file belongs there under this name"))
 
 
 def _name(entry: Entry) -> str:

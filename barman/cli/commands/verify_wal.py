@@ -52,12 +52,14 @@ def command(app: App, server_name: str, deep: bool, jobs: int | None, repair: bo
             app.output.info(f"Repaired WAL file {name}")
     for defect in found.defects:
         app.output.error(f"WAL of server '{server.name}': {defect.kind.value}: {defect.name}: {defect.reason}")
+    if found.left_out:
+        app.output.error(f"WAL of server '{server.name}': {found.left_out} more defects, which are not told one by one")
     app.output.info(_summary(server.name, found, deep=deep))
     app.output.result(server.name, _to_json(found, repaired, deep=deep))
 
 
 def _summary(server: str, found: Verification, *, deep: bool) -> str:
-    verdict = f"{len(found.defects)} defects" if found.defects else "no defect"
+    verdict = f"{len(found.defects) + found.left_out} defects" if found.defects or found.left_out else "no defect"
     looked = ""
     if deep:
         checksums = "" if found.checksums else ", without checksums of records"
@@ -68,7 +70,7 @@ def _summary(server: str, found: Verification, *, deep: bool) -> str:
 
 def _to_json(found: Verification, repaired: Sequence[str], *, deep: bool) -> dict[str, Any]:
     return {
-        "ok": not found.defects,
+        "ok": not found.defects and not found.left_out,
         "files": found.files,
         "size_bytes": found.size_bytes,
         "deep": deep,
@@ -77,6 +79,7 @@ def _to_json(found: Verification, repaired: Sequence[str], *, deep: bool) -> dic
         "checksums": found.checksums,
         "repaired": list(repaired),
         "defects": [_defect_json(defect) for defect in found.defects],
+        "left_out": found.left_out,
     }
 
 
