@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * 1024
 
+# Those that come late are kept in memory.
+_MOST_LATE = 50_000
+
+
+class TooManyLateError(Exception):
+    """So much is out of order that it had better be sorted first."""
+
 
 class _Part(NamedTuple):
     """A piece of the file: its lines that are not late run from name first to name last."""
@@ -28,12 +35,16 @@ class _Part(NamedTuple):
 class Reading:
     """The lines of the file as it was when opened; whoever appends meanwhile is not seen."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """file: unbuffered. After survey: broken counts lines that are none, is_mixed tells of pieces out of order."""
+    def __init__(self, file: BinaryIO, *, start: int = 0, end: int | None = None) -> None:
+        """file: unbuffered. start, end: of what is read of it, at whole lines; None: to the end.
+
+        After survey: broken counts lines that are none, is_mixed tells of pieces out of order.
+        """
         self.broken = 0
         self.is_mixed = False
         self._file = file
-        self._size = os.fstat(file.fileno()).st_size
+        self._start = start
+        self._size = os.fstat(file.fileno()).st_size if end is None else end
         self._parts: list[_Part] = []
 
     def chunks(self) -> Iterator[bytes]:
@@ -45,6 +56,7 @@ class Reading:
         """Go through the lines once; return those that come late (behind a higher name), in order.
 
         visit gets all others, in order and each name once, except for those that a late line replaces.
+        TooManyLateError if there are very many; visit got some of the lines then.
         """
         high = b""
         late: dict[bytes, Row] = {}
@@ -59,6 +71,8 @@ class Reading:
             if columns.names[0] <= high:
                 cut = bisect_right(columns.names, high)
                 late.update((row[0], row) for row in columns.part(0, cut).rows())
+                if len(late) > _MOST_LATE:
+                    raise TooManyLateError
                 columns = columns.part(cut, len(columns.names))
                 if not columns.names:
                     continue
@@ -81,7 +95,7 @@ class Reading:
             yield from columns.part(start, stop).rows()
 
     def _located_chunks(self) -> Iterator[tuple[int, bytes]]:
-        offset = 0
+        offset = self._start
         while offset < self._size:
             chunk = self._read(offset, CHUNK_BYTES)
             if not chunk:

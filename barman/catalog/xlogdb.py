@@ -25,7 +25,8 @@ from barman.catalog.xlog_lines import (
     parse_chunk,
     parse_row,
 )
-from barman.catalog.xlog_reading import CHUNK_BYTES, Reading
+from barman.catalog.xlog_reading import CHUNK_BYTES, Reading, TooManyLateError
+from barman.catalog.xlog_sorting import sorted_reading
 from barman.catalog.xlog_totals import Cells, WalTotals
 from barman.errors import CatalogError
 from barman.host.files import make_directories, naming, remove_stale_temporaries, replacing
@@ -75,8 +76,8 @@ class XlogDb:
         """Yield the entries from first to last, both included, in name order, each name once; None: no bound."""
         low = (first or "").encode()
         high = None if last is None else last.encode()
-        with self._reading() as reading:
-            late = [row for row in reading.survey() if low <= row[0] and (high is None or row[0] <= high)]
+        with self._reading() as reading, _surveyed(reading) as (reading, all_late):
+            late = [row for row in all_late if low <= row[0] and (high is None or row[0] <= high)]
             rows = reading.rows(low, high)
             if late:
                 replaced = {row[0] for row in late}
@@ -112,30 +113,16 @@ class XlogDb:
 
         segment_size: of the cluster, in bytes; only runs depend on it.
         """
-        cells = Cells(ranges)
-        runs = RunCollector(segment_size)
-        histories: set[bytes] = set()
-
-        def visit(columns: Columns) -> None:
-            if not columns.only_segments:
-                histories.update(name for name in columns.names if name.endswith(b".history"))
-                columns = columns.segments()
-            runs.add(columns.names)
-            if ranges:
-                cells.add(columns)
-
         with self._reading() as reading:
-            late = columns_of(reading.survey(visit))
-            if late.names:
-                names = set(late.names)
-                replaced = columns_of(row for row in reading.rows(late.names[0], late.names[-1]) if row[0] in names)
-                cells.remove(replaced)
-                visit(late)
-        totals = [cells.total(first, last) for first, last in ranges]
-        return Overview(totals, runs.runs(), sorted(name.decode() for name in histories))
+            try:
+                return _look_over(reading, ranges, segment_size)
+            except TooManyLateError:
+                with sorted_reading(reading) as in_order:
+                    return _look_over(in_order, ranges, segment_size)
 
     def newest_per_timeline(self) -> dict[int, WalEntry]:
         """Return the highest segment of each timeline that has any, by timeline."""
+        # A line seen twice does no harm here.
         newest: dict[bytes, Row] = {}
 
         def visit(columns: Columns) -> None:
@@ -146,8 +133,8 @@ class XlogDb:
                 if key not in newest or row[0] >= newest[key][0]:
                     newest[key] = row
 
-        with self._reading() as reading:
-            visit(columns_of(reading.survey(visit)))
+        with self._reading() as reading, _surveyed(reading, visit) as (_, late):
+            visit(columns_of(late))
         return {timeline_of(key.decode()): parse_row(newest[key]) for key in sorted(newest)}
 
     def is_empty(self, *, from_timeline: int = 0) -> bool:
@@ -262,9 +249,11 @@ class LedgerWriter:
         """Bring the lines into name order, each name once; nothing is written if they are."""
         if not self._path.exists():
             return
-        with _cannot("read", self._path), open(self._path, "rb", buffering=0) as file:
-            reading = Reading(file)
-            late = reading.survey()
+        with (
+            _cannot("read", self._path),
+            open(self._path, "rb", buffering=0) as file,
+            _surveyed(Reading(file)) as (reading, late),
+        ):
             if late or reading.is_mixed:
                 replaced = {row[0] for row in late}
                 in_time = (row for row in reading.rows(b"", None) if row[0] not in replaced)
@@ -310,6 +299,46 @@ class LedgerWriter:
         """Replace the file, after removing what a crash during an earlier attempt left behind."""
         remove_stale_temporaries(self._path.parent)
         return replacing(self._path)
+
+
+@contextlib.contextmanager
+def _surveyed(
+    reading: Reading, visit: Callable[[Columns], None] | None = None
+) -> Iterator[tuple[Reading, Sequence[Row]]]:
+    """Give a surveyed reading and its late lines; in order, and without any, if there would be very many.
+
+    visit: may get lines twice then, and those that later ones replace.
+    """
+    try:
+        late = reading.survey(visit)
+    except TooManyLateError:
+        with sorted_reading(reading) as in_order:
+            yield in_order, in_order.survey(visit)
+    else:
+        yield reading, late
+
+
+def _look_over(reading: Reading, ranges: Sequence[tuple[str, str]], segment_size: int) -> Overview:
+    cells = Cells(ranges)
+    runs = RunCollector(segment_size)
+    histories: set[bytes] = set()
+
+    def visit(columns: Columns) -> None:
+        if not columns.only_segments:
+            histories.update(name for name in columns.names if name.endswith(b".history"))
+            columns = columns.segments()
+        runs.add(columns.names)
+        if ranges:
+            cells.add(columns)
+
+    late = columns_of(reading.survey(visit))
+    if late.names:
+        names = set(late.names)
+        replaced = columns_of(row for row in reading.rows(late.names[0], late.names[-1]) if row[0] in names)
+        cells.remove(replaced)
+        visit(late)
+    totals = [cells.total(first, last) for first, last in ranges]
+    return Overview(totals, runs.runs(), sorted(name.decode() for name in histories))
 
 
 def _timeline_ends(names: Sequence[bytes]) -> Iterator[int]:
