@@ -23,6 +23,8 @@ _COPIED = f"--out-format={_MARK}%b %l %n"
 _COPIED_LINE = re.compile(r"==\d+ (\d+) (.*)", re.DOTALL)
 _LISTED = re.compile(r"==(.)(.)\S* ([rwxsStT-]{9}) (\d+) (\d{4})/(\d\d)/(\d\d)-(\d\d):(\d\d):(\d\d) (.*)", re.DOTALL)
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
+# In seconds; both ends look at it. A host that is frozen, or a disk, would keep us forever.
+_PATIENCE = "--timeout=600"
 _WILD = re.compile(r"[*?\[]")
 
 # A file that was there a moment ago. The server may remove any file at any time.
@@ -32,12 +34,12 @@ _CHANGED = re.compile(
     r"(?:rsync: )?(?:\[\w+\] )?read errors mapping|(?:WARNING|ERROR): .* failed verification -- update"
 )
 _NO_REFERENT = re.compile(r"symlink has no referent: ")
-# What says nothing by itself.
-_NOISE = re.compile(
 # What an old rsync says, or one that talks to something else.
 _FOREIGN = re.compile(r"unknown option|protocol version mismatch|requires protocol version|error in rsync protocol")
 # What a shell says of a program that is not there.
 _NOT_FOUND = 127
+# What says nothing by itself.
+_NOISE = re.compile(
     r"rsync (?:error|warning): |rsync: (?:\[\w+\] )?connection unexpectedly closed|IO error encountered"
     r"|skipping non-regular file|created directory|Warning: |\s*$"
 )
@@ -152,19 +154,20 @@ def push_argv(
     *,
     whole: bool,
     compare: bool = False,
-    moves: bool = False,
+    follow: bool = False,
     bandwidth_kib_s: int | None = None,
     compress: bool = False,
 ) -> list[str]:
     """Return the command that sends the files, links and directories named on its standard input, each ended by a zero.
 
-    Links are sent as such, directories without what is in them. target: where to; it is there. Every file takes its
-    name when it is whole. whole: do not look for what a file has in common with one that is there. compare: do not
-    trust equal sizes and times. moves: remove what has arrived.
+    Directories are sent without what is in them. target: where to; it is there. Every file takes its name when it is
+    whole. whole: do not look for what a file has in common with one that is there. compare: do not trust equal sizes
+    and times. follow: send what links lead to, for the owner's eyes only; otherwise links are sent as such. rsync ends
+    when nothing moves for ten minutes.
     """
-    options = ["--links", "--perms", "--times", "--omit-dir-times", "--chmod=Du+rwx", "--no-implied-dirs"]
-    options += ["--from0", "--files-from=-", _COPIED]
-    options += ["--whole-file"] * whole + ["--checksum"] * compare + ["--remove-source-files"] * moves
+    options = [_links(follow=follow), "--perms", "--times", "--omit-dir-times", "--no-implied-dirs", _PATIENCE]
+    options += ["--chmod=Du+rwx,F600" if follow else "--chmod=Du+rwx", "--from0", "--files-from=-", _COPIED]
+    options += ["--whole-file"] * whole + ["--checksum"] * compare
     options += ["--compress", "--compress-level=1"] * compress + [f"--bwlimit={bandwidth_kib_s}"] * bool(
         bandwidth_kib_s
     )
@@ -172,8 +175,11 @@ def push_argv(
 
 
 def pull_argv(source: Source, target: str, filters: Sequence[str]) -> list[str]:
-    """Return the command that copies what filters (--include=, --exclude=, --max-size=) let through, links as links."""
-    options = ["--recursive", "--links", "--perms", "--times", "--prune-empty-dirs", _COPIED]
+    """Return the command that copies what filters (--include=, --exclude=, --max-size=) let through, links as links.
+
+    rsync ends when nothing moves for ten minutes.
+    """
+    options = ["--recursive", "--links", "--perms", "--times", "--prune-empty-dirs", _PATIENCE, _COPIED]
     return ["rsync", *options, *source.options, *filters, f"{source.location}/", f"{target}/"]
 
 
@@ -245,12 +251,6 @@ class Complaints:
         how = f"rsync was ended by signal {-status}" if status < 0 else f"rsync ended with exit status {status}"
         return how if said is None or status < 0 else f"{said} ({how})"
 
-    def is_harmless(self, status: int) -> bool:
-        """Whether with this status all is copied that still is there."""
-        return status in (0, VANISHED) or (status == PARTIAL_TRANSFER and self.error is None and not self.changed)
-
-    def is_worth_repeating(self, status: int) -> bool:
-        """Whether only files are missing that changed while they were read."""
     def hint(self, status: int) -> str | None:
         """Return what to look at first, if there is anything to say."""
         if status == _NOT_FOUND:
@@ -259,6 +259,12 @@ class Complaints:
             return "rsync 3.1 or newer is needed on both hosts, and a login there that prints nothing by itself."
         return None
 
+    def is_harmless(self, status: int) -> bool:
+        """Whether with this status all is copied that still is there."""
+        return status in (0, VANISHED) or (status == PARTIAL_TRANSFER and self.error is None and not self.changed)
+
+    def is_worth_repeating(self, status: int) -> bool:
+        """Whether only files are missing that changed while they were read."""
         return status == PARTIAL_TRANSFER and self.error is None and bool(self.changed)
 
 

@@ -71,9 +71,14 @@ class Pusher:
                 ]
             )
 
-    def push_names(self, source: Path, target: Path, names: Sequence[str], bar: Bar, *, moves: bool = False) -> None:
-        """Send what is named below source to target, over the first login; moves: files that arrived are removed."""
-        self._insist(os.fspath(source), target, names, self._session.lanes[0], bar, whole=True, moves=moves)
+    def push_names(self, source: Path, target: Path, names: Sequence[str], bar: Bar) -> None:
+        """Send what is named below source to target, over the first login."""
+        self._insist(os.fspath(source), target, names, self._session.lanes[0], bar, whole=True)
+
+    def push_wal(self, source: Path, target: Path, names: Sequence[str], *, compare: bool) -> None:
+        """Send what is named below source, or what links there lead to; compare: files that are there may be equal."""
+        lane = self._session.lanes[0]
+        self._insist(os.fspath(source), target, names, lane, None, whole=True, compare=compare, follow=True)
 
     def list_there(self, directory: Path, filters: Sequence[str] = ()) -> list[rsync.Entry]:
         """Return what is in a directory there, links as links; nothing if it is not there."""
@@ -136,7 +141,7 @@ class Pusher:
         *,
         whole: bool,
         compare: bool = False,
-        moves: bool = False,
+        follow: bool = False,
     ) -> None:
         """Send, as often again as the settings allow."""
         limit = self._settings.bandwidth_limit
@@ -145,7 +150,7 @@ class Pusher:
             rsync.Source(os.fspath(target), lane),
             whole=whole,
             compare=compare,
-            moves=moves,
+            follow=follow,
             bandwidth_kib_s=max(1, limit // len(self._session.lanes)) if limit else None,
             compress=self._settings.network_compression,
         )

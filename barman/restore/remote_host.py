@@ -103,14 +103,24 @@ printf '%s\\0' "$pid" "$(od -An -t u8 -N 8 "$1/{CONTROL_FILE}" 2>/dev/null)" \
     "$(cat "$1/{INCOMPLETE}" 2>/dev/null)" "$(cat "$1/{RECORD_COPY}" 2>/dev/null)"
 """
 
-# $1: the destination; $2: a directory with WAL that is not the backup's, or nothing; $3: the mark; then modes and
-# directories. What is there does not start from now on. The mark does not come on standard input: of a connection that
-# is cut half of it would arrive.
+# Modes and directories.
+_MAKE = """
+set -e
+umask 077
+while [ $# -gt 1 ]; do
+    mkdir -p "$2"
+    chmod "$1" "$2"
+    shift 2
+done
+"""
+
+# $1: the destination; $2: the mark; then modes and directories. What is there does not start from now on. The mark does
+# not come on standard input: of a connection that is cut half of it would arrive.
 _BEGIN = f"""
 set -e
 umask 077
-data=$1 wal=$2 mark=$3
-shift 3
+data=$1 mark=$2
+shift 2
 while [ $# -gt 1 ]; do
     mkdir -p "$2"
     chmod "$1" "$2"
@@ -119,7 +129,6 @@ done
 printf %s "$mark" >"$data/{INCOMPLETE}"
 sync "$data/{INCOMPLETE}" 2>/dev/null || sync || :
 rm -f "$data/{CONTROL_FILE}"
-[ -z "$wal" ] || rm -rf "$wal"/* "$wal"/.[!.]*
 """
 
 # What is on standard input is removed, each name ended by a zero byte.
@@ -204,15 +213,21 @@ def mounts_there(facts: RemoteFacts, places: Sequence[Path], rooms: Iterable[Roo
     return tuple(found.values())
 
 
-def begin_there(
-    session: Session, destination: Path, modes: Mapping[Path, int], *, mark: str, wal_directory: Path | None
-) -> None:
+def begin_there(session: Session, destination: Path, modes: Mapping[Path, int], *, mark: str) -> None:
     """Make directories with these permission bits, and mark the destination: what is in it does not start any more.
 
-    mark: text for the file that says so. wal_directory: to be emptied; None: there is none.
+    mark: text for the file that says so.
     """
-    words = [word for path, mode in modes.items() for word in (f"{mode:o}", os.fspath(path))]
-    _demand(session, _BEGIN, destination, wal_directory or "", mark, *words)
+    _demand(session, _BEGIN, destination, mark, *_words(modes))
+
+
+def make_directories_there(session: Session, modes: Mapping[Path, int]) -> None:
+    """Make directories with these permission bits."""
+    _demand(session, _MAKE, *_words(modes))
+
+
+def _words(modes: Mapping[Path, int]) -> list[str]:
+    return [word for path, mode in modes.items() for word in (f"{mode:o}", os.fspath(path))]
 
 
 def link_tablespaces_there(session: Session, destination: Path, locations: Mapping[int, Path]) -> None:

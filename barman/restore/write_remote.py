@@ -28,7 +28,7 @@ from barman.restore.delta import (
     trusted_before,
 )
 from barman.restore.destination import judge_places, require_space, wanted_places
-from barman.restore.exclusions import CONTROL_FILE, INCOMPLETE, MANIFEST, RECORD_COPY, STAGED_WAL, is_excluded
+from barman.restore.exclusions import CONTROL_FILE, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
 from barman.restore.inventory import Tree, take_inventory, whole_tree
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
@@ -42,6 +42,7 @@ from barman.restore.remote_host import (
     link_tablespaces_there,
     look_closer_there,
     look_there,
+    make_directories_there,
     mounts_there,
     remove_there,
     require_rsync,
@@ -146,8 +147,9 @@ class RemoteWriter:
             plan.destination,
             self._modes(source, inventories),
             mark=render_mark(plan.record.systemid, horizon_of(plan.record.begin_time, self._existing)),
-            wal_directory=None if self._existing is None or plan.is_wal_inside else plan.wal_directory,
         )
+        if self._existing is not None and plan.wal_directory is not None and not plan.is_wal_inside:
+            self._clear_wal(plan.wal_directory)
         if plan.method is Method.COPY:
             self._push(inventories)
         elif plan.method is Method.EXTRACT and self._existing is None and self._can_unpack_there:
@@ -266,16 +268,35 @@ class RemoteWriter:
     def _update(self, inventory: Inventory, bar: Bar) -> None:
         """Make what is there equal to a tree."""
         there = {entry.name: _item(entry) for entry in self._pusher.list_there(inventory.tree.target)}
-        # Made anew a moment ago; what was in it goes.
+        # Made anew a moment ago.
         there.pop(INCOMPLETE, None)
-        there.pop(STAGED_WAL, None)
+        for name in self._reusable_wal(inventory.tree.target):
+            if name in there and there[name].kind is not Kind.LINK:
+                del there[name]
         horizon = trusted_before(self._plan.record.begin_time, self._existing)
         found = find_differences(inventory.items, there, horizon=horizon)
         remove_there(self._session, inventory.tree.target, found.removed)
+        lost = [inventory.tree.target / name for name in inventory.emptied if name in found.removed]
+        if lost:
+            make_directories_there(self._session, dict.fromkeys(lost, 0o700))
         files = {file.name: file for file in inventory.files}
         bar.advance(sum(files[name].size for name in found.kept))
         changed, doubtful = ([files[name] for name in names] for names in (found.changed, found.doubtful))
         self._pusher.update(inventory, changed, doubtful, bar)
+
+    def _reusable_wal(self, root: Path) -> Iterator[str]:
+        """Yield the names, below root, of what may stay where the plan's WAL goes, if that is there."""
+        directory = self._plan.wal_directory
+        if directory is not None and directory.is_relative_to(root):
+            inside = directory.relative_to(root)
+            yield str(inside)
+            yield from (str(inside / copy.name) for copy in self._plan.wal.copies())
+
+    def _clear_wal(self, directory: Path) -> None:
+        """Remove what is in the WAL directory but segments that may be equal."""
+        wanted = set(self._reusable_wal(directory))
+        there = [entry.name for entry in self._pusher.list_there(directory)]
+        remove_there(self._session, directory, [name for name in there if name not in wanted])
 
     def _unpack_there(self, source: Path) -> None:
         plan = self._plan
@@ -311,12 +332,14 @@ class RemoteWriter:
 
     def _decode_wal(self, directory: Path, histories: Sequence[int], batch: Sequence[WalCopy], bar: Bar) -> None:
         archive, streaming = self._server.wal_archive, self._server.paths.streaming
-        writer = WalWriter(self._plan, directory, archive, streaming, self._reporter, self._flow(NoBar(), paced=False))
+        flow = self._flow(NoBar(), paced=False)
+        writer = WalWriter(self._plan, directory, archive, streaming, self._reporter, flow, links=True)
         writer.write(histories, batch, workers=wal_workers(self._settings.parallel_jobs), bar=bar)
 
     def _send_wal(self, directory: Path, target: Path) -> None:
         names = [os.path.relpath(path, directory) for path in directory.rglob("*")]
-        self._pusher.push_names(directory, target, sorted(names), NoBar())
+        # Names and times are no proof: PostgreSQL gives segments it no longer needs the names of later ones.
+        self._pusher.push_wal(directory, target, sorted(names), compare=self._existing is not None)
         remove_tree(directory)
 
     def _flow(self, bar: Bar, *, paced: bool = True) -> Flow:

@@ -35,9 +35,18 @@ class WalWriter:
     """Writes the WAL of one plan into its directory."""
 
     def __init__(
-        self, plan: RestorePlan, directory: Path, archive: WalArchive, streaming: Path, reporter: Reporter, flow: Flow
+        self,
+        plan: RestorePlan,
+        directory: Path,
+        archive: WalArchive,
+        streaming: Path,
+        reporter: Reporter,
+        flow: Flow,
+        *,
+        links: bool = False,
     ) -> None:
-        """streaming: where unfinished segments may be."""
+        """streaming: where unfinished segments may be. links: what needs no decoding is not copied, but linked to."""
+        self._links = links
         self._plan = plan
         self._directory = directory
         self._archive = archive
@@ -94,10 +103,15 @@ class WalWriter:
             stored.close()
             return
         with self._archive.decode(stored) as reader:
-            size = self._copy(reader, copy.name)
+            if is_linked := self._links and reader is stored:
+                size = os.fstat(stored.fileno()).st_size
+                (self._directory / copy.name).unlink(missing_ok=True)
+                os.symlink(os.path.abspath(stored.name), self._directory / copy.name)
+            else:
+                size = self._copy(reader, copy.name)
         if size != expected:
             raise WalError(f"it has {size} bytes instead of {expected}")
-        if modified_ns is not None:
+        if modified_ns is not None and not is_linked:
             # Last of all: it says that the file is whole.
             os.utime(self._directory / copy.name, ns=(modified_ns, modified_ns))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support.sshd import is_ssh_possible
@@ -73,6 +75,49 @@ def test_an_earlier_backup_becomes_a_later_one_and_equal_files_stay(site):
 
     assert kept.stat().st_ino == before
     assert site.start("second").checksums() == site.cluster.checksums()
+
+
+@pytest.mark.pg(each=False)
+@pytest.mark.parametrize("kind", ["inside", "elsewhere"])
+def test_wal_that_is_there_stays_and_what_only_bears_its_name_goes(kind, site):
+    backup = site.server.backup()
+    for _ in range(3):
+        site.cluster.load(50)
+        site.server.close_and_archive(site.cluster)
+    wal = site.data / "barman_wal" if kind == "inside" else site.data.parent / "wal"
+    words = ["--target-immediate", "--target-action", "promote"]
+    words += ["--staging-wal-directory", wal] if kind == "elsewhere" else []
+    site.run(backup, *words)
+    before = {path.name: (path.read_bytes(), path.stat()) for path in wal.iterdir() if path.is_file()}
+    first, *others = sorted(name for name in before if len(name) == 24)
+    # As PostgreSQL leaves it when it makes an old segment a later one: another's content, size and time.
+    status = before[first][1]
+    (wal / first).write_bytes(bytes(status.st_size))
+    os.utime(wal / first, ns=(status.st_atime_ns, status.st_mtime_ns // 10**9 * 10**9))
+    (wal / ("0" * 23 + "9")).write_text("stray")
+
+    site.run(backup, "--delta-restore", *words)
+
+    after = {path.name: (path.read_bytes(), path.stat()) for path in wal.iterdir() if path.is_file()}
+    assert {name: content for name, (content, _) in after.items()} == {n: content for n, (content, _) in before.items()}
+    assert [after[name][1].st_ino for name in others] == [before[name][1].st_ino for name in others]
+    recovered = site.start("second")
+    assert recovered.value("select count(*) from frozen") == 2000
+
+
+@pytest.mark.pg(each=False)
+def test_a_link_in_place_of_the_wal_directory_becomes_a_directory(site):
+    backup = site.server.backup()
+    site.server.close_and_archive(site.cluster)
+    site.run(backup)
+    elsewhere = site.data.parent / "elsewhere"
+    (site.data / "pg_wal").rename(elsewhere)
+    (site.data / "pg_wal").symlink_to(elsewhere)
+
+    site.run(backup, "--delta-restore", "--target-immediate", "--target-action", "promote")
+
+    assert not (site.data / "pg_wal").is_symlink()
+    assert site.start("second").value("select count(*) from frozen") == 2000
 
 
 def test_what_is_in_use_or_of_somebody_else_is_refused(site):

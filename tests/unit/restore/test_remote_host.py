@@ -56,21 +56,18 @@ def test_a_host_without_rsync_is_refused(session, tmp_path):
 
 
 def test_a_destination_is_marked_and_does_not_start_until_it_is_finished(session, tmp_path):
-    data, cold, wal = tmp_path / ODD, tmp_path / "cold", tmp_path / "wal"
+    data, cold = tmp_path / ODD, tmp_path / "cold"
     (data / "global").mkdir(parents=True)
     (data / "global" / "pg_control").write_bytes((7).to_bytes(8, "little") + b"old")
     (data / "backup_manifest").touch()
-    wal.mkdir()
-    (wal / "old").touch()
     mark = render_mark("7", 5)
 
     assert look_closer_there(session, data).mark is None
-    begin_there(session, data, {data: 0o750, cold: 0o700}, mark=mark, wal_directory=wal)
+    begin_there(session, data, {data: 0o750, cold: 0o700}, mark=mark)
 
     assert not (data / "global" / "pg_control").exists()
     assert (data.stat().st_mode & 0o777, cold.stat().st_mode & 0o777) == (0o750, 0o700)
     assert look_closer_there(session, data).mark == mark.rstrip("\n")
-    assert not list(wal.iterdir())
 
     link_tablespaces_there(session, data, {42: cold})
     finish_there(

@@ -33,10 +33,12 @@ class _Archive:
         return io.BytesIO(self.files[name])
 
     def decode(self, file: io.BufferedIOBase) -> io.BufferedIOBase:
+        algorithm = identify(file.read(10))
+        file.seek(0)
+        if algorithm is None:
+            return file
         with file:
-            content = file.read()
-        algorithm = identify(content[:10])
-        return io.BytesIO(content) if algorithm is None else open_reader(io.BytesIO(content), algorithm)
+            return open_reader(io.BytesIO(file.read()), algorithm)
 
     def open_decoded(self, name: str) -> io.BufferedIOBase:
         return self.decode(self.open(name))
@@ -77,10 +79,12 @@ def _segment(number):
 def write(tmp_path):
     """Writes the WAL of a plan and returns its directory and what was warned of."""
 
-    def run(archive, wal=None, histories=None):
+    def run(archive, wal=None, histories=None, *, links=False):
         reporter = _Noting()
         plan = make_plan(tmp_path, wal=wal, wal_directory=tmp_path / "pg_wal")
-        writer = WalWriter(plan, tmp_path / "pg_wal", archive, tmp_path / "streaming", reporter, Flow(NoBar()))
+        writer = WalWriter(
+            plan, tmp_path / "pg_wal", archive, tmp_path / "streaming", reporter, Flow(NoBar()), links=links
+        )
         writer.write(histories or {}, plan.wal.copies(), workers=2, bar=NoBar())
         return tmp_path / "pg_wal", reporter.warnings
 
@@ -159,6 +163,20 @@ def test_segments_of_an_earlier_restore_stay_and_all_others_are_written_anew_bes
     ]
     assert {(directory / _name(n)).read_bytes() == _segment(n) for n in (1, 2, 3)} == {True}
     assert (tmp_path / "other").read_bytes() == b"x" * SEGMENT_SIZE
+
+
+def test_on_its_way_elsewhere_what_needs_no_decoding_is_linked_to_not_copied(write, tmp_path):
+    archive = _Directory(
+        tmp_path / "archive", **{_name(1): _segment(1), _name(2): gzip.compress(_segment(2)), _name(3): _segment(3)}
+    )
+    directory, _ = write(archive, links=True)
+    assert os.readlink(directory / _name(1)) == str(archive.root / _name(1))
+    assert not (directory / _name(2)).is_symlink()
+    assert {(directory / _name(n)).read_bytes() == _segment(n) for n in (1, 2, 3)} == {True}
+    (archive.root / _name(3)).write_bytes(b"short")
+    with pytest.raises(WalError, match=_name(3)):
+        write(archive, links=True)
+    assert not (directory / _name(3)).is_symlink()
 
 
 def test_a_segment_the_archive_has_got_anew_is_written_again(write, tmp_path):
