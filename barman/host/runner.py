@@ -25,6 +25,8 @@ _TAIL_LINES = 20
 _CHUNK = 65536
 _STOP_GRACE_S = 5.0
 _TICK_S = 1.0
+# Who died before the kernel was told to send the signal is not the parent any more.
+_IF_WE_LIVE = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 class Completed(NamedTuple):
@@ -305,15 +307,17 @@ def _setpriv() -> str | None:
 def _dying_with_us(argv: Sequence[str], env: Mapping[str, str] | None, number: int) -> list[str]:
     """Return argv in the care of setpriv, which has the kernel send it signal number when we die.
 
-    Not done by a function between fork and exec: that is unsafe once there are threads. Where there is no setpriv (not
-    Linux), argv as it is. FileNotFoundError if its program is not there, which setpriv would tell too late.
+    If we died before that, it does not begin. Not done by a function between fork and exec: that is unsafe once there
+    are threads. Where there is no setpriv (not Linux), argv as it is. FileNotFoundError if its program is not there,
+    which setpriv would tell too late.
     """
     setpriv = _setpriv()
     if setpriv is None:
         return list(argv)
     if shutil.which(argv[0], path=(os.environ if env is None else env).get("PATH", os.defpath)) is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
-    return [setpriv, "--pdeathsig", signal.Signals(number).name.removeprefix("SIG"), "--", *argv]
+    word = signal.Signals(number).name.removeprefix("SIG")
+    return [setpriv, "--pdeathsig", word, "--", "/bin/sh", "-c", _IF_WE_LIVE, str(os.getpid()), *argv]
 
 
 def _not_started(shown: Sequence[str], error: OSError) -> CommandError:

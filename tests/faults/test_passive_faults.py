@@ -76,6 +76,15 @@ def _find(node, primary, victim):
     return [pid for pid, words in everywhere.items() if all(word in words for word in victim)]
 
 
+def _wait_for_the_end(node, primary):
+    """Wait until no Barman runs, on either side, and nobody is logged in."""
+    wait_until(
+        lambda: not _find(node, primary, ("barman.conf",)) and not _find(node, primary, ("ControlMaster=yes",)),
+        "everything has ended",
+        timeout_s=120,
+    )
+
+
 _VICTIMS = {
     "ssh": ("ssh -F none", "ControlMaster=yes"),
     "rsync here": ("rsync", "--rsh"),
@@ -97,8 +106,8 @@ def test_whatever_is_killed_the_next_tick_makes_both_catalogues_agree(site, vict
     for pid in _find(node, primary, _VICTIMS[victim]) or found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.communicate()
-    wait_until(lambda: not _find(node, primary, ("barman.conf",)), "everything has ended", timeout_s=60)
+    process.communicate(timeout=120)
+    _wait_for_the_end(node, primary)
     _assert_nothing_half_is_shown(primary, node)
     node.set(bandwidth_limit=None)
     node.home.cron()
@@ -133,7 +142,7 @@ def test_a_kill_at_any_call_that_matters_leaves_nothing_half(site, command, call
         cwd=home.directory,
         threads=True,
     )
-    wait_until(lambda: not _find(node, primary, ("barman.conf",)), "everything has ended", timeout_s=60)
+    _wait_for_the_end(node, primary)
     _assert_nothing_half_is_shown(primary, node)
     home.cron()
     _assert_both_agree(primary, node)

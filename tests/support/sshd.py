@@ -68,7 +68,9 @@ class Sshd:
         """End it; connections go on."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            # What serves the connections holds its standard error, so the end of that is not waited for.
+            with self._process:
+                pass
 
     @property
     def pid(self) -> int:

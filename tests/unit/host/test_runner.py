@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,27 @@ def test_a_program_does_not_outlive_a_killed_parent(tmp_path):
             time.sleep(0.02)
         parent.kill()
     assert wait_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs PR_SET_PDEATHSIG")
+def test_a_program_does_not_begin_when_its_parent_was_killed_meanwhile(tmp_path):
+    late = tmp_path / "setpriv"
+    late.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid\nwhile ! [ -e {tmp_path}/go ]; do sleep 0.02; done\n"
+        f'exec {shutil.which("setpriv")} "$@"\n'
+    )
+    late.chmod(0o755)
+    program = f"from barman.host.runner import run; run(['touch', '{tmp_path}/begun'], timeout_s=None)"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment) as parent:
+        end = time.monotonic() + 60
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        parent.kill()
+    (tmp_path / "go").touch()
+    assert wait_gone(int((tmp_path / "pid").read_text()))
+    assert not (tmp_path / "begun").exists()
 
 
 def test_shell_text_is_run_by_the_shell():
