@@ -113,11 +113,11 @@ def test_cron_looks_after_wal_while_another_one_deletes(cluster, site, home, pau
 
     with pause.during(home.start("cron")):
         # The first one has archiving started, too.
-        wait_until(lambda: not is_archiving(home), "archiving has ended")
+        wait_until(lambda: not is_archiving(home), "archiving has ended", timeout_s=120)
         waiting = cluster.switch_wal()
-        wait_until((server.incoming / waiting).exists, "the segment waits to be archived")
+        wait_until((server.incoming / waiting).exists, "the segment waits to be archived", timeout_s=120)
         assert "Starting WAL archiving for server main" in home.run("cron").stdout
-        wait_until(lambda: waiting in server.archived_wals(), "the segment is archived")
+        wait_until(lambda: waiting in server.archived_wals(), "the segment is archived", timeout_s=120)
     assert server.backup_ids() == [second]
 
 

@@ -33,12 +33,16 @@ def site(cluster, clusters, home):
 
 
 def end_of_receiving(home):
-    wait_until(lambda: not home.receivers(), "the receiver of the old primary has ended", timeout_s=100)
+    patiently(lambda: not home.receivers(), "the receiver of the old primary has ended")
+
+
+def patiently(condition, what):
+    wait_until(condition, what, timeout_s=120)
 
 
 def caught_up(primary, standby):
     lsn = primary.value("select pg_current_wal_lsn()::text")
-    wait_until(lambda: standby.value(f"select pg_last_wal_replay_lsn() >= '{lsn}'"), "the standby has caught up")
+    patiently(lambda: standby.value(f"select pg_last_wal_replay_lsn() >= '{lsn}'"), "the standby has caught up")
 
 
 def test_receiving_goes_on_at_the_fork_although_more_came_from_the_old_primary(cluster, home, site):
@@ -95,17 +99,18 @@ def test_cron_follows_a_failover_by_itself_when_the_connection_names_both_hosts(
 
     home.cron()
 
-    wait_until(lambda: standby.value(STREAMING) == 1, "WAL is received from the new primary")
-    assert standby.value("select active from pg_replication_slots where slot_name = 'barman_main'")
+    patiently(lambda: standby.value(STREAMING) == 1, "WAL is received from the new primary")
+    # Between the end of the old timeline and the begin of the new one it is free for a moment.
+    active = "select active from pg_replication_slots where slot_name = 'barman_main'"
+    patiently(lambda: standby.value(active), "the slot made on the new primary is used")
     closed = standby.switch_wal()
     server.archive_up_to(closed)
     archived = server.archived_wals()
     assert "00000002.history" in archived
-    assert "Skipping" not in server.run("check", check=False).stdout
     first, last = int(before[8:], 16), int(closed[8:], 16)
     for number in range(first, last + 1):
         assert {f"00000001{number:016X}", f"00000002{number:016X}"} & set(archived)
-    assert server.json("check")["main"]["wal_continuity"]["status"] == "OK"
+    assert "\tWAL continuity: OK\n" in server.run("check", check=False).stdout
     home.run("receive-wal", "--stop", "main")
 
 
@@ -116,16 +121,16 @@ def test_a_model_may_have_wal_come_from_the_standby_and_is_taken_back(cluster, h
     (home.conf_d / "wal.conf").write_text(f"[main:wal]\nmodel = true\ncluster = main\n{text}")
 
     home.run("config-switch", "main", "main:wal")
-    wait_until(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (1, 0), "the standby sends the WAL")
+    patiently(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (1, 0), "the standby sends the WAL")
     server.archive_up_to(cluster.switch_wal())
-    checked = server.json("check")["main"]
-    assert checked["replication_slot_(wal_streaming)"]["status"] == "OK"
-    assert checked["systemid_coherence"]["status"] == "OK"
+    checked = server.run("check", check=False).stdout
+    assert "\treplication slot (WAL streaming): OK" in checked
+    assert "\tsystemid coherence: OK" in checked
 
     home.run("config-switch", "main", "--reset")
-    wait_until(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (0, 1), "the primary sends the WAL")
+    patiently(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (0, 1), "the primary sends the WAL")
     server.archive_up_to(cluster.switch_wal())
-    assert server.json("check")["main"]["wal_continuity"]["status"] == "OK"
+    assert "\tWAL continuity: OK\n" in server.run("check", check=False).stdout
 
 
 @pytest.mark.pg(each=False)
@@ -133,7 +138,7 @@ def test_a_changed_model_moves_the_receivers_of_the_servers_it_is_applied_to(clu
     _, standby = site
     (home.conf_d / "wal.conf").write_text("[main:wal]\nmodel = true\ncluster = main\ndescription = x\n")
     home.run("config-switch", "main", "main:wal")
-    wait_until(lambda: cluster.value(STREAMING) == 1, "WAL is received from the primary")
+    patiently(lambda: cluster.value(STREAMING) == 1, "WAL is received from the primary")
     change = {
         "scope": "model",
         "model_name": "main:wal",
@@ -143,7 +148,7 @@ def test_a_changed_model_moves_the_receivers_of_the_servers_it_is_applied_to(clu
 
     home.run("config-update", json.dumps([change]))
 
-    wait_until(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (1, 0), "the standby sends the WAL")
+    patiently(lambda: (standby.value(STREAMING), cluster.value(STREAMING)) == (1, 0), "the standby sends the WAL")
 
 
 @pytest.mark.pg(each=False)
@@ -159,8 +164,8 @@ def test_a_slot_that_a_switchover_left_behind_is_told_where_it_may_not_be_create
     home.run("config-switch", "main", "main:failover")
 
     told = "replication slot 'barman_main' does not exist on server main"
-    wait_until(lambda: told in home.log_text(), "the missing slot is told")
+    patiently(lambda: told in home.log_text(), "the missing slot is told")
     assert "replication slot: FAILED" in server.run("check", check=False).stdout
     server.run("receive-wal", "--create-slot")
     home.cron()
-    wait_until(lambda: standby.value(STREAMING) == 1, "WAL is received from the new primary")
+    patiently(lambda: standby.value(STREAMING) == 1, "WAL is received from the new primary")
