@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.client import received
 from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv, cannot_connect, patience
 from barman.client.spool import replacing
+from barman.host.pipe import widen
 from barman.postgres.wal_names import is_segment_name
 from barman.wal.hot_program import STOP_RECOVERY
 
@@ -78,10 +79,13 @@ def _transfer(argv: Sequence[str], target: BinaryIO, limit: Patience, *, quiet: 
         raise ClientError(f"cannot run ssh: {error.strerror}") from error
     with process:
         try:
-            output = process.stdout
-            while output is not None and (chunk := output.read(received.CHUNK)):
+            output = cast("BinaryIO", process.stdout)
+            widen(output)
+            # One buffer: to get and give back memory for each piece costs more than to copy it.
+            buffer = memoryview(bytearray(received.CHUNK))
+            while count := output.readinto(buffer):  # type: ignore[attr-defined]
                 limit.renew()
-                target.write(chunk)
+                target.write(buffer[:count])
             target.flush()
             return process.wait()
         finally:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from barman.client import plain_fetch, received
 from barman.client.remote import FAILED, ClientError, build_get_argv, bulk_options, complain, patience, quote
 from barman.errors import BarmanError, WalError
+from barman.host.pipe import widen
 from barman.postgres.wal_names import is_segment_name, next_segment, previous_segment
 from barman.wal.hot_program import STOP_RECOVERY
-from barman.wal.tar_stream import CutError, TarReader, widen
+from barman.wal.tar_stream import CutError, TarReader
 
 if TYPE_CHECKING:
     import argparse

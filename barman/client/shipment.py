@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from barman.client.remote import ClientError, build_put_argv, bulk_options, patience
-from barman.wal.tar_stream import TarWriter, widen
+from barman.host.pipe import widen
+from barman.wal.tar_stream import TarWriter
 
 if TYPE_CHECKING:
     import argparse

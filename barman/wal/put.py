@@ -19,10 +19,11 @@ from barman.config.hot import open_hot_server
 from barman.errors import WalError
 from barman.host import files
 from barman.host.patience import Patience
+from barman.host.pipe import widen
 from barman.postgres.wal_names import is_wal_name
 from barman.wal import accept
 from barman.wal.hot_program import Messages, build_parser, run_program
-from barman.wal.tar_stream import TarReader, widen
+from barman.wal.tar_stream import TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     messages = Messages(os.environ, as_json=options.format == "json", quiet=options.quiet)
 
     def work() -> int:
-        server = open_hot_server(options.config, os.environ, options.server_name, inactive=False)
+        server = open_hot_server(options.config, os.environ, options.server_name, receives=True)
         if options.test:
             messages.info(f"Ready to accept WAL files for the server {server.name}")
             return 0

@@ -6,8 +6,6 @@ tarfile's; contents go through one buffer.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
 import tarfile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -172,10 +170,3 @@ def _member(info: tarfile.TarInfo, records: Mapping[str, str]) -> Member:
     if size < 0 or not abs(mtime) < _LATEST:
         raise WalError(f"the stream is not a complete tar archive: a file of {size} bytes and time {mtime}")
     return Member(records.get("path", info.name), size, info.mode & 0o7777, mtime, info.isreg(), info.type)
-
-
-def widen(pipe: BinaryIO) -> None:
-    """Have as much fit into a pipe as one piece holds: fewer turns between who writes and who reads."""
-    # Not a pipe, no such call, or more than an unprivileged user may have: then as it is.
-    with contextlib.suppress(OSError, AttributeError, ValueError):
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, CHUNK)
