@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.errors import CatalogError, CommandError, Encrypted, Permanent
-from barman.host.transfer import copy_stream
+from barman.host.rsync_watch import Silence
+from barman.host.transfer import copy_stream, write_all
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, LEFT_OUT
 from barman.restore.extract import Tailed, open_tarball
-from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
+from barman.storage.compress.codecs import LONGEST_MAGIC, compress_stream, identify, open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 # What there is to decompress with on the other host, by the name of the algorithm.
 _PROGRAMS: Mapping[str, str] = {"gzip": "gzip", "bzip2": "bzip2", "xz": "xz", "lz4": "lz4", "zstd": "zstd"}
+# What packs plain tarballs for the way, the better first; more than the first level costs more time than it saves.
+_PACKERS = ("zstd", "gzip")
+_PACKING_LEVEL = 1
+# A host that is frozen, or a disk, would keep us forever.
+_PATIENCE_S = 600.0
 
 
 class TarPusher:
@@ -41,9 +47,14 @@ class TarPusher:
         flow: Flow,
         *,
         decryption: Decryption | None = None,
+        compress: bool = False,
     ) -> None:
-        """facts: with GNU tar. decryption: for encrypted tarballs, which are sent decrypted."""
+        """facts: with GNU tar. decryption: for encrypted tarballs, which are sent decrypted.
+
+        compress: what would travel plain, if there is a program there to decompress it.
+        """
         self._decryption = decryption
+        self._packer = next((name for name in _PACKERS if name in facts.programs), None) if compress else None
         self._session = session
         self._facts = facts
         self._workers = workers
@@ -74,10 +85,11 @@ class TarPusher:
                 program = _PROGRAMS.get(algorithm or "")
                 plain = cast("BinaryIO", file)
                 if program and program in self._facts.programs:
-                    self._untar(plain, tarball, directory, [f"--use-compress-program={program}", *options], lane)
+                    self._untar(plain, tarball, directory, [_unpacker(program), *options], lane)
                 else:
                     reader = Tailed(open_reader(plain, algorithm) if algorithm else plain)
-                    self._untar(reader, tarball, directory, options, lane)
+                    packed = [_unpacker(self._packer)] if self._packer else []
+                    self._untar(reader, tarball, directory, [*packed, *options], lane)
         except Encrypted:
             raise
         except (Permanent, EOFError) as error:
@@ -88,21 +100,33 @@ class TarPusher:
     ) -> None:
         words = ["env", "LC_ALL=C", "tar", "-x", "-p", "--no-same-owner", "-f", "-"]
         argv = [*words, *options, "-C", os.fspath(directory)]
-        with self._fed(reader, tarball) as stdin:
-            done = self._session.run(
-                argv, stdin=stdin, timeout_s=None, check=False, lane=lane, on_tick=self._workers.check
-            )
+        silence = Silence(_PATIENCE_S, what=f"cannot unpack {tarball} on {self._session.name}")
+
+        def tick() -> None:
+            self._workers.check()
+            silence.tick()
+
+        with self._fed(reader, tarball, silence) as stdin:
+            done = self._session.run(argv, stdin=stdin, timeout_s=None, check=False, lane=lane, on_tick=tick)
         if done.status != 0:
             raise _failed(tarball, self._session.name, done.stderr)
 
     @contextlib.contextmanager
-    def _fed(self, reader: BinaryIO | Tailed, tarball: Path) -> Iterator[BinaryIO]:
-        """Yield a pipe into which reader's content goes, at the pace of the flow; raises what reading it raises."""
+    def _fed(self, reader: BinaryIO | Tailed, tarball: Path, silence: Silence) -> Iterator[BinaryIO]:
+        """Yield a pipe into which reader's content goes, at the pace of the flow; raises what reading it raises.
+
+        silence: is broken by whatever goes.
+        """
         read_end, write_end = os.pipe()
 
         def feed() -> None:
+            source = _Heard(reader, silence)
             try:
-                copy_stream(cast("BinaryIO", reader), write_end, self._flow, target=os.fspath(tarball))
+                if self._packer is not None and isinstance(reader, Tailed):
+                    packed = cast("BinaryIO", _Paced(write_end, self._flow))
+                    compress_stream(cast("BinaryIO", source), packed, self._packer, _PACKING_LEVEL)
+                else:
+                    copy_stream(cast("BinaryIO", source), write_end, self._flow, target=os.fspath(tarball))
                 if isinstance(reader, Tailed):
                     reader.require_end()
             except BrokenPipeError:
@@ -119,6 +143,43 @@ class TarPusher:
                 # Nobody reads any more: what is still to come fails.
                 stdin.close()
             feeding.result()
+
+
+class _Heard:
+    """Reads another file, and has everybody know that something moves."""
+
+    def __init__(self, file: BinaryIO | Tailed, silence: Silence) -> None:
+        self._file = file
+        self._silence = silence
+
+    def read(self, size: int) -> bytes:
+        """Return up to size bytes."""
+        self._silence.broken()
+        return self._file.read(size)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read into buffer; return how many bytes, 0 at the end."""
+        self._silence.broken()
+        size: int = self._file.readinto(buffer)  # type: ignore[union-attr]
+        return size
+
+
+class _Paced:
+    """Writes to a descriptor at the pace of a flow."""
+
+    def __init__(self, descriptor: int, flow: Flow) -> None:
+        self._descriptor = descriptor
+        self._flow = flow
+
+    def write(self, data: bytes) -> int:
+        """Write all of data."""
+        write_all(self._descriptor, data)
+        self._flow.passed(len(data))
+        return len(data)
+
+
+def _unpacker(program: str) -> str:
+    return f"--use-compress-program={program}"
 
 
 def _data_options(places: Sequence[Placement]) -> list[str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from barman.host.session import Session
     from barman.restore.room import Room
 
+# Everything is to be written to disks, or removed, that may be slow; but one that is frozen must not keep us forever.
+_LONG_S = 7200.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FACTS = 6
 _FACTS_PER_PLACE = 7
@@ -251,7 +253,7 @@ def remove_there(session: Session, directory: Path, names: Sequence[str]) -> Non
     """Remove files, links and whole directories, named below a directory."""
     if names:
         data = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
-        _demand(session, _REMOVE, directory, data=data, timeout_s=None)
+        _demand(session, _REMOVE, directory, data=data, timeout_s=_LONG_S)
 
 
 def finish_there(
@@ -272,11 +274,11 @@ def finish_there(
     whose = "" if owner is None else f"{owner[0]}:{owner[1]}"
     content, mode = (b"", "") if control_file is None else (control_file[0], f"{control_file[1]:o}")
     size = str(len(content))
-    _demand(session, _FINISH, syncs, whose, manifest, mode, size, *places, data=content, timeout_s=None)
+    _demand(session, _FINISH, syncs, whose, manifest, mode, size, *places, data=content, timeout_s=_LONG_S)
 
 
 def _demand(
-    session: Session, script: str, *words: str | os.PathLike[str], data: bytes = b"", timeout_s: float | None = 60.0
+    session: Session, script: str, *words: str | os.PathLike[str], data: bytes = b"", timeout_s: float = 60.0
 ) -> None:
     done = session.script(script, *words, input=data, timeout_s=timeout_s, check=False)
     if done.status != 0:

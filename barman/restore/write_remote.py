@@ -305,7 +305,12 @@ class RemoteWriter:
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
             flow = self._flow(bar)
             pusher = TarPusher(
-                self._session, self._facts, self._pusher.workers, flow, decryption=self._server.decryption
+                self._session,
+                self._facts,
+                self._pusher.workers,
+                flow,
+                decryption=self._server.decryption,
+                compress=self._settings.network_compression,
             )
             pusher.push(source, tarballs, plan.destination, plan.placements)
         if (source / MANIFEST).exists():

@@ -103,15 +103,17 @@ def test_recovery_stops_at_the_target(site, recover_there):
     assert recovered.value("show archive_command") in ("false", "(disabled)")
 
 
-@pytest.mark.parametrize("algorithm", ["none", "gzip"])
-def test_tarballs_are_unpacked_there_without_being_staged(algorithm, site, recover_there, scratch):
+@pytest.mark.parametrize(
+    ("algorithm", "words"), [("none", []), ("none", ["--network-compression"]), ("gzip", [])], ids=str
+)
+def test_tarballs_are_unpacked_there_without_being_staged(algorithm, words, site, recover_there, scratch):
     cluster, stream = site
     staging = scratch / "staging"
     server = stream(cluster, backup_compression=algorithm, staging_path=staging)
     backup = server.backup()
     server.close_and_archive(cluster)
 
-    recovered = recover_there(server, cluster, backup)
+    recovered = recover_there(server, cluster, backup, *words)
 
     assert recovered.checksums() == cluster.checksums()
     assert not staging.exists()

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from barman.errors import Permanent, Refused
-from barman.host.session import open_session
 from barman.restore.delta import render_mark
 from barman.restore.remote_host import (
     begin_there,
@@ -19,16 +18,6 @@ from barman.restore.remote_host import (
 )
 
 ODD = "a 'b' $c\n\\d"
-
-
-@pytest.fixture
-def session(tmp_path):
-    """A session on this very host, by a script that is called like ssh."""
-    script = tmp_path / "connect"
-    script.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
-    script.chmod(0o755)
-    with open_session(f"{script} there", env=os.environ) as opened:
-        yield opened
 
 
 def test_every_place_is_described_as_it_is(session, tmp_path):
