@@ -17,6 +17,14 @@ ARCHIVE_COMMAND = (
 )
 
 
+RESTORE_COMMAND = (
+    "{{ read -r known < {spool}/.cluster; }} 2>/dev/null"
+    ' && test "$known" = "main barman@localhost {conf}$(od -An -tu8 -N8 global/pg_control)"'
+    " && mv -f {spool}/%f %p 2>/dev/null && echo %f >> {taken}"
+    " || {program} -p 8 --spool-dir {spool} -c {conf} localhost main %f %p"
+)
+
+
 class Site:
     """A Barman home with one server, and ssh that counts its calls."""
 
@@ -40,8 +48,11 @@ class Site:
         return ARCHIVE_COMMAND.format(conf=self.home.conf, spool=spool, program=program)
 
     def restore_command(self, spool):
-        program = self.home.programs / "barman-wal-restore"
-        return f"{self.path}{program} -p 8 --spool-dir {spool} -c {self.home.conf} localhost main %f %p"
+        program = self.path + str(self.home.programs / "barman-wal-restore")
+        return RESTORE_COMMAND.format(conf=self.home.conf, spool=spool, program=program, taken=f"{spool}.taken")
+
+    def taken_by_shells(self, cluster):
+        return (cluster.directory / "ahead.taken").read_text().split()
 
     def calls(self, word):
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -112,6 +123,7 @@ def test_a_standby_follows_the_archive_for_500_segments_and_over_a_timeline_swit
     assert "00000002.history" in archived
     assert sum(name.startswith("00000002") for name in archived) > HALF
     assert site.calls("put-wal") < HALF, "files that wait travel together"
+    assert len(site.taken_by_shells(follower)) > 10, "most files that wait are moved by the shell alone"
     assert list((site.server.directory / "errors").glob("*")) == []
 
 
