@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from barman.backup import local_copy
 from barman.backup.copy_plan import Known, Portion, TreePlan, Way, plan_tree, portions_of
+from barman.backup.listing import Names
 from barman.backup.rsync_runs import RsyncRuns
 from barman.host import clock, rsync, transfer
 from barman.host.files import make_directories, naming, remove_tree
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from barman.backup.copy_stats import CopyTimes
+    from barman.backup.listing import Listing
     from barman.backup.page_check import PageCheck
     from barman.backup.source_tree import Tree
     from barman.config.settings import ServerSettings
-    from barman.host.rsync import Entry
     from barman.host.transfer import Flow
     from barman.host.workers import Workers
     from barman.progress import Bar, Reporter
@@ -147,7 +148,7 @@ class Copier:
         self._workers.work_off([partial(analyse, tree) for tree in trees])
         return [plans[tree.part] for tree in trees]
 
-    def _list(self, tree: Tree, lane: Lane) -> list[Entry]:
+    def _list(self, tree: Tree, lane: Lane) -> Listing:
         found, dangling = self._rsync.list_files(rsync.list_argv(rsync.Source(tree.directory, lane), tree.filters))
         for path in dangling:
             self._reporter.warning(f"{path} on {self._host} is a link that leads nowhere; it is not in the backup")
@@ -162,7 +163,7 @@ class Copier:
     def _update_there(self, portion: Portion, lane: Lane, limit: int | None) -> None:
         """Have rsync write what has changed in files of another host into clones of the previous backup's."""
         tree, target = portion.tree, os.fspath(self._directory / portion.tree.part)
-        names, scratch = [entry.name for entry in portion.entries], self._own_scratch()
+        names, scratch = Names(portion.entries), self._own_scratch()
         for name in names:
             clone = None
             if self._previous is not None:
@@ -281,7 +282,7 @@ class Copier:
             bandwidth_kib_s=limit,
             compress=self._settings.network_compression,
         )
-        names = [entry.name for entry in portion.entries]
+        names = Names(portion.entries)
         self._rsync.copy(argv, names, target, self._own_scratch(), partial(self._verify, tree, lane))
 
     def _copy_here(self, portion: Portion) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
+
+from barman.backup.listing import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from barman.backup.listing import Listing
     from barman.backup.source_tree import Tree
     from barman.host.rsync import Entry
 
@@ -45,18 +49,18 @@ class TreePlan:
     """One directory's content, sorted by what is to be done with it."""
 
     tree: Tree
-    directories: tuple[Entry, ...]
-    reused: tuple[Entry, ...]
-    compared: tuple[Entry, ...]
-    updated: tuple[Entry, ...]
-    fetched: tuple[Entry, ...]
+    directories: Selection
+    reused: Selection
+    compared: Selection
+    updated: Selection
+    fetched: Selection
 
     @property
     def bytes(self) -> int:
         """The size of all files."""
-        return sum(entry.size for way in Way for entry in self.of(way))
+        return sum(self.of(way).bytes for way in Way)
 
-    def of(self, way: Way) -> tuple[Entry, ...]:
+    def of(self, way: Way) -> Selection:
         """Return the files that go this way."""
         return {
             Way.REUSE: self.reused,
@@ -71,12 +75,12 @@ class Portion(NamedTuple):
 
     tree: Tree
     way: Way
-    entries: tuple[Entry, ...]
+    entries: Selection
 
     @property
     def bytes(self) -> int:
         """Their size."""
-        return sum(entry.size for entry in self.entries)
+        return self.entries.bytes
 
 
 def safe_horizon(begin_time: datetime) -> int:
@@ -89,7 +93,7 @@ def safe_horizon(begin_time: datetime) -> int:
 
 def plan_tree(
     tree: Tree,
-    listing: Iterable[Entry],
+    listing: Listing,
     *,
     known: Callable[[str], Known | None],
     horizon: int | None,
@@ -100,23 +104,26 @@ def plan_tree(
     known: asked for each file by name, relative to tree. horizon: of the backup known is about; None: there is none.
     updates: large files that have changed take the previous backup's as their beginning.
     """
-    directories: list[Entry] = []
-    reused: list[Entry] = []
-    compared: list[Entry] = []
-    updated: list[Entry] = []
-    fetched: list[Entry] = []
-    for entry in listing:
+    directories, reused, compared, updated, fetched = (array("L") for _ in range(5))
+    for number, entry in enumerate(listing):
         if entry.is_directory:
-            directories.append(entry)
+            directories.append(number)
             continue
         there = None if horizon is None else known(entry.name)
         if there is None or horizon is None or there[:2] != (entry.size, entry.mtime):
-            (updated if updates and _is_worth_update(entry, there) else fetched).append(entry)
+            (updated if updates and _is_worth_update(entry, there) else fetched).append(number)
         elif entry.mtime >= horizon or there.mode != entry.mode:
-            compared.append(entry)
+            compared.append(number)
         else:
-            reused.append(entry)
-    return TreePlan(tree, tuple(directories), tuple(reused), tuple(compared), tuple(updated), tuple(fetched))
+            reused.append(number)
+    return TreePlan(
+        tree,
+        directories=Selection(listing, directories),
+        reused=Selection(listing, reused),
+        compared=Selection(listing, compared),
+        updated=Selection(listing, updated),
+        fetched=Selection(listing, fetched),
+    )
 
 
 def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way]) -> list[Portion]:
@@ -127,12 +134,10 @@ def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way])
     """
     piles = [(plan.tree, way, entries) for plan in plans for way in ways if (entries := plan.of(way))]
     if workers <= 1:
-        return [Portion(tree, way, tuple(entries)) for tree, way, entries in piles]
-    total = sum(entry.size for _, _, entries in piles for entry in entries)
+        return [Portion(tree, way, entries) for tree, way, entries in piles]
+    total = sum(entries.bytes for _, _, entries in piles)
     most = min(max(total // (workers * _PORTIONS_PER_WORKER), _LEAST_BYTES), _MOST_BYTES)
-    found = [
-        Portion(tree, way, tuple(portion)) for tree, way, entries in piles for portion in _cut(entries, most, workers)
-    ]
+    found = [Portion(tree, way, portion) for tree, way, entries in piles for portion in _cut(entries, most, workers)]
     return sorted(found, key=lambda portion: portion.bytes, reverse=True)
 
 
@@ -140,16 +145,15 @@ def _is_worth_update(entry: Entry, there: Known | None) -> bool:
     return there is not None and min(entry.size, there.size) >= _LEAST_UPDATE
 
 
-def _cut(entries: Sequence[Entry], most_bytes: int, workers: int) -> Iterable[list[Entry]]:
+def _cut(entries: Selection, most_bytes: int, workers: int) -> Iterable[Selection]:
     """Yield portions of no more than most_bytes, unless a single file has more."""
     most_files = min(_MOST_FILES, max(1, -(-len(entries) // workers)))
-    portion: list[Entry] = []
-    size = 0
-    for entry in sorted(entries, key=lambda entry: entry.size, reverse=True):
-        if portion and (size + entry.size > most_bytes or len(portion) >= most_files):
-            yield portion
-            portion, size = [], 0
-        portion.append(entry)
-        size += entry.size
-    if portion:
-        yield portion
+    ordered = entries.by_size()
+    begin = total = 0
+    for number, size in enumerate(ordered.sizes()):
+        if number > begin and (total + size > most_bytes or number - begin >= most_files):
+            yield ordered[begin:number]
+            begin, total = number, 0
+        total += size
+    if len(ordered) > begin:
+        yield ordered[begin:]

@@ -6,16 +6,16 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from barman.backup.listing import Listing
 from barman.errors import CommandError
 from barman.host import rsync, runner
 from barman.host.rsync_watch import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from barman.config.settings import ServerSettings
-    from barman.host.rsync import Entry
     from barman.host.workers import Workers
     from barman.progress import Reporter
 
@@ -46,9 +46,9 @@ class RsyncRuns:
         self._workers = workers
         self._advance = advance
 
-    def list_files(self, argv: Sequence[str]) -> tuple[list[Entry], Sequence[str]]:
+    def list_files(self, argv: Sequence[str]) -> tuple[Listing, Sequence[str]]:
         """Run list_argv's command; return what is there, and the links that lead nowhere. CommandError."""
-        found: list[Entry] = []
+        found = Listing()
         complaints = rsync.Complaints()
 
         def take(line: str) -> None:
@@ -130,7 +130,7 @@ class RsyncRuns:
             argv,
             timeout_s=None,
             env=self._environment,
-            input=None if names is None else b"".join(os.fsencode(name) + b"\0" for name in names),
+            input=None if names is None else _ended_by_zeros(names),
             check=False,
             on_line=on_line,
             on_tick=tick,
@@ -143,6 +143,15 @@ class RsyncRuns:
             status=status,
             hint=complaints.hint(status),
         )
+
+
+def _ended_by_zeros(names: Iterable[str]) -> bytes:
+    # Joined they would be held one by one as well.
+    text = bytearray()
+    for name in names:
+        text += os.fsencode(name)
+        text.append(0)
+    return bytes(text)
 
 
 def _unlink_shared(target: str, names: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ PURE = _NAMED | {
 
 # standard library modules that only hold and compute; pathlib for the arithmetic of paths
 _DATA = {
-    "__future__", "ast", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "__future__", "array", "ast", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "itertools", "json", "math", "operator", "pathlib", "posixpath", "re", "shlex", "string", "struct",
     "textwrap", "types", "typing", "urllib.parse",
 }  # fmt: skip

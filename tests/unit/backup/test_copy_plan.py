@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barman.backup.copy_plan import Known, Way, plan_tree, portions_of, safe_horizon
+from barman.backup.listing import Listing
 from barman.backup.source_tree import Tree
 from barman.host.rsync import Entry
 
@@ -21,7 +22,7 @@ def _file(name="f", size=10, mtime=500, mode=0o600):
 
 
 def _plan(*entries, known=None, horizon=HORIZON):
-    return plan_tree(TREE, entries, known=(known or {}).get, horizon=horizon)
+    return plan_tree(TREE, Listing(entries), known=(known or {}).get, horizon=horizon)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +39,8 @@ def _plan(*entries, known=None, horizon=HORIZON):
 )
 def test_a_file_is_trusted_only_if_it_cannot_have_changed(now, before, way):
     plan = _plan(now, known={} if before is None else {"f": before})
-    assert {name: getattr(plan, name) for name in ("reused", "compared", "fetched") if getattr(plan, name)} == {
-        way: (now,)
-    }
+    found = {name: list(getattr(plan, name)) for name in ("reused", "compared", "fetched")}
+    assert {name: entries for name, entries in found.items() if entries} == {way: [now]}
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_a_file_is_trusted_only_if_it_cannot_have_changed(now, before, way):
 )
 def test_a_large_file_that_has_changed_can_begin_as_the_earlier_one(size, before, way):
     now = _file(size=size)
-    plan = plan_tree(TREE, [now], known=lambda _: before, horizon=HORIZON, updates=True)
-    assert getattr(plan, way) == (now,)
+    plan = plan_tree(TREE, Listing([now]), known=lambda _: before, horizon=HORIZON, updates=True)
+    assert list(getattr(plan, way)) == [now]
     assert plan.bytes == size
 
 
 def test_without_an_earlier_backup_everything_is_fetched():
-    assert _plan(_file(), known={"f": Known(10, 500, 0o600)}, horizon=None).fetched == (_file(),)
+    assert _plan(_file(), known={"f": Known(10, 500, 0o600)}, horizon=None).fetched[0] == _file()
 
 
 def test_directories_are_kept_apart():
     directory = Entry("base", 0, 500, 0o700, is_directory=True)
     plan = _plan(directory, _file())
-    assert plan.directories == (directory,)
+    assert list(plan.directories) == [directory]
     assert plan.bytes == 10
 
 
