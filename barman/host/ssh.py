@@ -251,7 +251,8 @@ class _Login:
     def _failed(self, otherwise: str) -> Unreachable:
         self._said.seek(0)
         said = os.fsdecode(self._said.read()) if self.has_ended else ""
-        reason = _last_reason(said) or otherwise
+        # The host is named already, and so is ssh.
+        reason = (_last_reason(said) or otherwise).removeprefix(f"{self._shell.name}: ").removeprefix("ssh: ")
         return Unreachable(f"cannot log in to {self._shell.name}: {reason}", argv=self._shell.argv)
 
 

@@ -45,6 +45,14 @@ def test_who_is_not_let_in_is_told_once_for_each_time_he_asks(sshd):
                 logins.lanes()
 
 
+def test_a_host_that_does_not_let_us_in_is_named_once(sshd):
+    command = sshd.command.replace("user_key ", "known_hosts ")
+    with Logins(parse_ssh_command(command), env=os.environ) as logins, pytest.raises(Unreachable) as failed:
+        logins.lanes()
+    assert failed.value.message.count("@127.0.0.1") == 1
+    assert "Permission denied" in failed.value.message
+
+
 def test_logins_end_with_the_block_and_whatever_was_begun(sshd):
     with Logins(parse_ssh_command(sshd.command), env=os.environ) as logins:
         logins.begin(2)
