@@ -34,7 +34,7 @@ _CASES = {
 }
 
 
-def main(programs: Mapping[str, Path], scratch: Path, _rounds: int, *, scale: float = 1, only: str = "") -> None:
+def main(programs: Mapping[str, Path], scratch: Path, rounds: int, *, scale: float = 1, only: str = "") -> None:
     """Print the table. scale: of the cluster's size. only: those cases that have it in their name."""
     size_mib = max(16, int(_CLUSTER_MIB * scale))
     disk = scratch / "disk"
