@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from barman.config.load import Config
+    from barman.server import Server
 
 
 class _Number(click.IntRange):
@@ -37,14 +38,23 @@ def complete_server(context: click.Context, parameter: click.Parameter, incomple
 
 def complete_backup(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Ids of the server's backups, newest first, and the words that stand for one."""
+    server = server_of(context)
+    try:
+        ids = sorted(server.backups.load(), reverse=True) if server is not None else []
+    except (BarmanError, OSError):
+        ids = []
+    return [text for text in (*ids, *BACKUP_WORDS) if text.startswith(incomplete)]
+
+
+def server_of(context: click.Context) -> Server | None:
+    """Return the server that was named before what is being completed; None if there is none."""
     from barman.server import open_server
 
     config = _config(context)
     try:
-        ids = sorted(open_server(config, context.params["server_name"]).backups.load(), reverse=True) if config else []
-    except (BarmanError, OSError, KeyError):
-        ids = []
-    return [text for text in (*ids, *BACKUP_WORDS) if text.startswith(incomplete)]
+        return open_server(config, context.params["server_name"]) if config is not None else None
+    except (BarmanError, KeyError):
+        return None
 
 
 def absolute(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:

@@ -63,11 +63,12 @@ class HotServer(NamedTuple):
         return None if command is None else Decryption(command)
 
 
-def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str, *, inactive: bool) -> HotServer:
+def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str, *, receives: bool) -> HotServer:
     """Read the configuration, become barman_user, and return the server called name.
 
-    explicit: the file given with -c. inactive: whether an inactive server will do. ConfigError if the configuration
-    or this server's part of it cannot be used, UnknownServer if there is none of this name.
+    explicit: the file given with -c. receives: whether it is to archive what it gets, which inactive and passive
+    servers do not. ConfigError if the configuration or this server's part of it cannot be used, UnknownServer if there
+    is none of this name.
     """
     path = find_config_file(explicit, environ)
     installation = resolve_globals(read_globals(path)).values
@@ -80,8 +81,13 @@ def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str,
         raise UnknownServer(f"Unknown server '{name}'")
     active = resolve_active_server(sources, name, only=_WANTED)
     settings = cast("ServerSettings", SimpleNamespace(**active.resolved.values))
-    if not settings.active and not inactive:
+    if receives and not settings.active:
         raise ConfigError(f"server '{name}' is inactive")
+    if receives and settings.primary_ssh_command is not None:
+        raise ConfigError(
+            f"server '{name}' is passive here: nobody would archive WAL that is put into it",
+            hint="Have PostgreSQL archive to the primary; or remove primary_ssh_command, if this host takes its place.",
+        )
     errors = (*active.errors, *find_conflicts(settings), *conflicts.within.get(name, ()))
     if errors:
         problems = [f"server '{name}' is disabled: {error}" for error in errors]

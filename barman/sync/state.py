@@ -11,7 +11,7 @@ from barman.catalog.identity import read_identity
 from barman.catalog.record import Status
 from barman.errors import CatalogError, ConfigError
 from barman.host.files import make_directories, write_durably
-from barman.retention.policy import parse_policy
+from barman.retention.judge import require_understood, server_policy
 from barman.sync.document import Position, parse_answer
 from barman.sync.plan import LocalState
 
@@ -108,10 +108,10 @@ def _failures(server: Server, records: Iterable[BackupRecord]) -> Iterator[tuple
 
 
 def _policy(server: Server) -> Policy | None:
-    text = server.settings.retention_policy
     try:
-        return None if text is None else parse_policy(text)
+        require_understood(server)
+        return server_policy(server)
     except ConfigError as error:
-        # Retention deletes nothing then either; check tells.
+        # Retention deletes nothing then, so everything is wanted; check tells.
         _log.warning("server %s: %s", server.name, error.message)
         return None

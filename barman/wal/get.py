@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         nonlocal sent
         if options.keep_compression and options.compression:
             raise ConfigError(f"--{options.compression} cannot be combined with --keep-compression")
-        server = open_hot_server(options.config, os.environ, options.server_name, inactive=True)
+        server = open_hot_server(options.config, os.environ, options.server_name, receives=False)
         if options.test:
             _require_archive(server)
             messages.info(f"Ready to retrieve WAL files from the server {server.name}")

@@ -12,6 +12,7 @@ from barman.catalog.page_report import DamagedPage, make_report, render_report
 from tests.support.archiving import archiving_server, catalogue, listed
 from tests.support.catalogs import HISTORY, HandMade, backup_id, segment
 from tests.support.passive import archive, login_to, passive_server, tree
+from tests.support.processes import run
 from tests.support.sshd import is_ssh_possible
 from tests.support.users import give
 from tests.support.wal import HISTORY as HISTORY_TEXT
@@ -304,6 +305,30 @@ def test_commands_that_need_postgresql_or_a_primary_say_so(primary, node):
     result = node.run("sync-wals", check=False)
     assert (result.status, "was never asked" in result.stderr) == (1, True)
     assert node.run("sync-backup", "latest", check=False).status == 1
+
+
+def test_wal_is_given_from_a_passive_node_and_not_taken(made, primary, node):
+    name = segment(8)
+    made.add_wal([name], lambda name: page_header(name).ljust(16 << 20, b"\0"))
+    node.home.cron()
+    given = node.home.run("get-wal", "main", name, "-o", node.directory, check=False)
+    assert given.status == 0, given
+    assert (node.directory / name).read_bytes() == archive(primary)[name]
+    refused = node.home.run("put-wal", "main", check=False)
+    assert refused.status == 1
+    assert "server 'main' is passive here: nobody would archive WAL that is put into it" in refused.stderr
+    assert "HINT: Have PostgreSQL archive to the primary" in refused.stderr
+
+
+def test_the_primary_s_backups_are_offered_for_completion(node):
+    def offered(begin):
+        words = f"barman -c {node.home.conf} sync-backup main {begin}"
+        asked = {"_BARMAN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
+        return run(node.home.argv()[:1], env={**node.home.environment(), **asked}).stdout.split()
+
+    assert offered("") == ["plain,all"]
+    node.run("sync-info", "--primary")
+    assert offered("2") == [f"plain,{backup_id(number)}" for number in (2, 1)]
 
 
 def test_backups_and_wal_by_hand(primary, node):

@@ -6,17 +6,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from barman.cli.arguments import SERVER_ARG
+from barman.cli.arguments import SERVER_ARG, server_of
 from barman.cli.context import Profile
-from barman.errors import UnknownBackup
+from barman.errors import BarmanError, UnknownBackup
 
 if TYPE_CHECKING:
     from barman.cli.context import App
 
 
+def _complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of the backups that the primary had when it was last asked, newest first, and the word for all."""
+    from barman.sync.state import read_primary_info
+
+    server = server_of(context)
+    try:
+        remembered = read_primary_info(server) if server is not None else None
+    except (BarmanError, OSError):
+        remembered = None
+    ids = sorted(remembered.state.backups, reverse=True) if remembered is not None else []
+    return [text for text in (*ids, "all") if text.startswith(incomplete)]
+
+
 @click.command("sync-backup")
 @SERVER_ARG
-@click.argument("backup_id")
+@click.argument("backup_id", shell_complete=_complete)
 @click.pass_obj
 def command(app: App, server_name: str, backup_id: str) -> None:
     r"""Copy a backup from the primary of a passive node; cron does this by itself.

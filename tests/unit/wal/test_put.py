@@ -324,6 +324,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(place, m
     [
         (SERVER, "nosuch", "nknown server 'nosuch'"),
         (SERVER + "active = off\n", "main", "is inactive"),
+        (SERVER + "primary_ssh_command = ssh other\n", "main", "server 'main' is passive here"),
         (SERVER + "slot_name =\nstreaming_archiver = on\narchiver = off\n", "main", "requires slot_name"),
         (SERVER + f"[b]\n{SERVER[7:]}incoming_wals_directory = %(x)s\nx = home\n", "nosuch", "nknown server"),
     ],
