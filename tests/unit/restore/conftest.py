@@ -32,7 +32,7 @@ def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None
 def session(tmp_path: Path) -> Iterator[Session]:
     """A session on this very host, by a script that is called like ssh."""
     script = tmp_path / "connect"
-    script.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    script.write_text('#!/bin/sh\nshift\nwhile [ "$1" = -o ]; do shift 2; done\nexec sh -c "$*"\n')
     script.chmod(0o755)
     with open_session(f"{script} there", env=os.environ) as opened:
         yield opened
