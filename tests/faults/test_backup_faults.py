@@ -28,7 +28,7 @@ from tests.support.processes import children_of, processes_of, wait_until
 from tests.support.users import give
 from tests.support.verify import assert_backup_is_whole
 
-pytestmark = pytest.mark.pg(each=False)
+pytestmark = [pytest.mark.pg(each=False), pytest.mark.timeout(900)]
 
 # With --wait all of it happens in every run, however late the last WAL comes.
 _BACKUP = ("backup", "--wait", "--wait-timeout", "120", "main")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.homes import BarmanServer
     from tests.support.processes import Result
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(900)
 
 ROOT, CHILD, SURVIVOR = backup_id(1), backup_id(2), backup_id(3)
 ALL_WAL = [segment(1), segment(2), label(2), *(segment(number) for number in range(3, 11)), label(8), HISTORY]
