@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tests.bench import (
     archive_wal,
@@ -25,7 +26,10 @@ from tests.support.places import run_directory
 from tests.support.processes import end_processes_of
 from tests.support.users import give
 
-_BENCHMARKS = {
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_BENCHMARKS: Mapping[str, Callable[..., None]] = {
     "archive-wal": archive_wal.main,
     "catalogue": catalogue.main,
     "copying": copying.main,
@@ -46,13 +50,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (3)")
     parser.add_argument("--without-reference", action="store_true", help="measure this implementation only")
     parser.add_argument(
-        "--scale", type=float, default=1, help="copying, passive, restoring, sharing: this part of the data only (1)"
+        "--scale",
+        type=float,
+        default=1,
+        help="copying, passive, restoring, sharing, wal-transfer: this part of the data only (1)",
     )
     parser.add_argument(
         "--only",
         default="",
         metavar="TEXT",
-        help="archive-wal, copying, restoring, sharing: only cases with this in their name",
+        help="archive-wal, copying, restoring, sharing, wal-transfer: only cases with this in their name",
     )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(_BENCHMARKS)
@@ -78,6 +85,8 @@ def main() -> None:
                 benchmark = partial(restoring.main, scale=arguments.scale, only=arguments.only)
             if name == "sharing":
                 benchmark = partial(sharing.main, scale=arguments.scale, only=arguments.only)
+            if name == "wal-transfer":
+                benchmark = partial(wal_transfer.main, scale=arguments.scale, only=arguments.only)
             benchmark(programs, scratch, arguments.rounds)
             shutil.rmtree(scratch)
     finally:
