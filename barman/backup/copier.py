@@ -177,7 +177,8 @@ class Copier:
             bandwidth_kib_s=limit,
             compress=self._settings.network_compression,
         )
-        self._rsync.copy(argv, names, target, self._own_scratch(), partial(self._verify, tree, lane))
+        verify = partial(self._verify, tree, lane)
+        self._rsync.copy(argv, names, target, self._own_scratch(), verify, compared_bytes=portion.bytes)
 
     def _known(self, tree: Tree, name: str) -> Known | None:
         """Return the file as the previous backup has it, if it has it."""
@@ -282,8 +283,9 @@ class Copier:
             bandwidth_kib_s=limit,
             compress=self._settings.network_compression,
         )
-        names = Names(portion.entries)
-        self._rsync.copy(argv, names, target, self._own_scratch(), partial(self._verify, tree, lane))
+        names, verify = Names(portion.entries), partial(self._verify, tree, lane)
+        compared = portion.bytes if is_doubtful else 0
+        self._rsync.copy(argv, names, target, self._own_scratch(), verify, compared_bytes=compared)
 
     def _copy_here(self, portion: Portion) -> None:
         """Copy a portion from this host, from the source or the previous backup, faster than rsync does."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from barman.backup.listing import Listing
 from barman.errors import CommandError
 from barman.host import rsync, runner
-from barman.host.rsync_watch import Listener
+from barman.host.rsync_watch import Listener, Silence, comparing_limit_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_PATIENCE_S = 600.0
 # How often files that change while they are read are read once more.
 _ROUNDS = 5
 
@@ -37,28 +38,35 @@ class RsyncRuns:
         reporter: Reporter,
         workers: Workers[str | None],
         advance: Callable[[int], None],
+        patience_s: float = _PATIENCE_S,
     ) -> None:
-        """host: the source's name for messages. advance: told how many bytes more have been copied."""
+        """host: the source's name for messages. advance: told how many bytes more have been copied.
+
+        patience_s: how long rsync may show no progress before it is ended.
+        """
         self._environment = {**environment, "LC_ALL": "C", "TZ": "UTC"}
         self._host = host
         self._settings = settings
         self._reporter = reporter
         self._workers = workers
         self._advance = advance
+        self._patience_s = patience_s
 
     def list_files(self, argv: Sequence[str]) -> tuple[Listing, Sequence[str]]:
         """Run list_argv's command; return what is there, and the links that lead nowhere. CommandError."""
         found = Listing()
         complaints = rsync.Complaints()
+        silence = Silence(self._patience_s, what=f"cannot list the files of {self._host}")
 
         def take(line: str) -> None:
+            silence.broken()
             entry = rsync.parse_entry(line)
             if entry is None:
                 complaints.take(line)
             else:
                 found.append(entry)
 
-        done = self._run(argv, take)
+        done = self._run(argv, take, None, silence.tick)
         if not complaints.is_harmless(done.status):
             raise self._failed(done.status, complaints, argv)
         return found, complaints.dangling
@@ -70,15 +78,18 @@ class RsyncRuns:
         target: str,
         scratch: Path,
         on_file: Callable[[str], None] | None = None,
+        *,
+        compared_bytes: int = 0,
     ) -> None:
         """Run copy_argv's command for these files, as often again as the settings allow.
 
-        scratch: this run's own. on_file: called with the name of every file that has been copied.
+        scratch: this run's own. on_file: called with the name of every file that has been copied. compared_bytes: how
+        much is read on both sides before anything can be seen to move.
         """
         left = self._settings.basebackup_retry_times
         while True:
             try:
-                self._copy(argv, names, target, scratch, on_file)
+                self._copy(argv, names, target, scratch, on_file, comparing_limit_s(self._patience_s, compared_bytes))
             except CommandError as error:
                 if left <= 0:
                     raise
@@ -97,10 +108,12 @@ class RsyncRuns:
         target: str,
         scratch: Path,
         on_file: Callable[[str], None] | None,
+        limit_s: float,
     ) -> None:
         for number in range(_ROUNDS):
             complaints = rsync.Complaints()
-            listener = Listener(target, scratch, complaints, self._advance, on_file=on_file)
+            silence = Silence(limit_s, what=f"cannot copy from {self._host}")
+            listener = Listener(target, scratch, complaints, self._advance, on_file=on_file, silence=silence)
             # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
             done = self._run(
                 argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], listener.take, names, listener.tick
@@ -117,13 +130,12 @@ class RsyncRuns:
         self,
         argv: Sequence[str],
         on_line: Callable[[str], None],
-        names: Sequence[str] | None = None,
-        on_tick: Callable[[], None] | None = None,
+        names: Sequence[str] | None,
+        on_tick: Callable[[], None],
     ) -> runner.Completed:
         def tick() -> None:
             self._workers.check()
-            if on_tick is not None:
-                on_tick()
+            on_tick()
 
         _log.debug("running %s", argv)
         return runner.run(
