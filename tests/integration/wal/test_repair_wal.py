@@ -6,7 +6,19 @@ import os
 
 import pytest
 
+from tests.support.archiving import catalogue
+from tests.support.gnupg import DECRYPTED, ENCRYPTED, KeyRing, decrypt, needs_gpg
+
 MIB = 1 << 20
+# As backups must be that are to be encrypted.
+_PACKED = {"backup_compression": "gzip", "backup_compression_format": "tar"}
+
+
+@pytest.fixture
+def ring(home):
+    ring = KeyRing(home.directory)
+    yield ring
+    ring.forget()
 
 
 @pytest.fixture
@@ -159,3 +171,22 @@ def test_a_copy_of_the_source_that_is_damaged_too_replaces_nothing(archived):
     assert (status, found["repaired"]) == (1, [])
     assert any("the source's own copy is damaged" in one["reason"] for one in found["defects"])
     assert _path(server, names[3]).read_bytes() == kept
+
+
+@needs_gpg
+@pytest.mark.pg(each=False)
+@pytest.mark.parametrize("archived", [{**ENCRYPTED, **DECRYPTED, **_PACKED}], indirect=True, ids=["encrypted"])
+def test_encrypted_wal_is_looked_into_and_comes_encrypted_again(ring, archived):
+    server, _, names, contents = archived
+    assert _verify(server, "--deep")[0] == 0
+    _remove(server, names[1])
+    _damage(server, names[3])
+    found = {(one["kind"], one["name"]) for one in _verify(server, "--deep")[1]["defects"]}
+    assert found == {("gap", names[1]), ("size", names[3]), ("damaged", names[3])}
+
+    status, found = _verify(server, "--deep", "--repair")
+
+    assert (status, found["defects"], found["repaired"]) == (0, [], [names[1], names[3]])
+    assert {name: _content(server, name) for name in names} == contents
+    assert {line[0]: line[4] for line in catalogue(server)}[names[1]] == "gpg"
+    assert decrypt(_path(server, names[1]), ring)
