@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from tests.support.clusters import Cluster, ClusterMaker
+from tests.support.gnupg import KeyRing
 from tests.support.homes import BarmanHome
 from tests.support.installations import Installation, choose, find_installations
 from tests.support.places import run_directory
@@ -163,3 +164,11 @@ def make_home(scratch: Path) -> Callable[..., BarmanHome]:
         return BarmanHome(scratch / name, **arguments)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def ring(home: BarmanHome) -> Iterator[KeyRing]:
+    """A key pair of GnuPG for whoever runs the barman of home."""
+    ring = KeyRing(home.directory)
+    yield ring
+    ring.forget()

@@ -6,19 +6,12 @@ import shutil
 
 import pytest
 
-from tests.support.gnupg import DECRYPTED, ENCRYPTED, KeyRing, needs_gpg
+from tests.support.gnupg import DECRYPTED, ENCRYPTED, needs_gpg
 from tests.support.sshd import is_ssh_possible
 
 pytestmark = [needs_gpg, pytest.mark.pg(">= 15", own_tools=True, each=False)]
 
 TARBALLS = {"backup_compression": "gzip", "backup_compression_format": "tar", "compression": "zstd"}
-
-
-@pytest.fixture
-def ring(home):
-    ring = KeyRing(home.directory)
-    yield ring
-    ring.forget()
 
 
 @pytest.fixture

@@ -22,13 +22,6 @@ ONE, TWO, THREE = (name_of(number) for number in (1, 2, 3))
 
 
 @pytest.fixture
-def ring(home):
-    ring = KeyRing(home.directory)
-    yield ring
-    ring.forget()
-
-
-@pytest.fixture
 def server(home):
     return archiving_server(home, **ENCRYPTED, compression="zstd")
 

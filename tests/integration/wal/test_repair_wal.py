@@ -7,18 +7,11 @@ import os
 import pytest
 
 from tests.support.archiving import catalogue
-from tests.support.gnupg import DECRYPTED, ENCRYPTED, KeyRing, decrypt, needs_gpg
+from tests.support.gnupg import DECRYPTED, ENCRYPTED, decrypt, needs_gpg
 
 MIB = 1 << 20
 # As backups must be that are to be encrypted.
 _PACKED = {"backup_compression": "gzip", "backup_compression_format": "tar"}
-
-
-@pytest.fixture
-def ring(home):
-    ring = KeyRing(home.directory)
-    yield ring
-    ring.forget()
 
 
 @pytest.fixture

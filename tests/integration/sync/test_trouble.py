@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tests.support import file_systems
-from tests.support.archiving import archiving_server, catalogue, listed, stored
+from tests.support.archiving import catalogue, listed, stored
 from tests.support.catalogs import HandMade, backup_id, segment
-from tests.support.passive import archive, login_to, passive_server, tree
+from tests.support.passive import archive, tree
 from tests.support.processes import wait_until
 from tests.support.sshd import is_ssh_possible
 from tests.support.users import give
@@ -24,12 +24,6 @@ _BACKUP = backup_id(1)
 
 
 @pytest.fixture
-def primary(make_home):
-    """A server without PostgreSQL."""
-    return archiving_server(make_home("primary"))
-
-
-@pytest.fixture
 def made(primary):
     """Its backup and WAL, made by hand."""
     made = HandMade(primary.directory)
@@ -37,20 +31,6 @@ def made(primary):
     made.add_backup(1, 1, 2)
     made.add_wal([segment(number) for number in range(1, 6)], page_header)
     return made
-
-
-@pytest.fixture
-def sshd(primary):
-    """A login to the primary's host."""
-    running = login_to(primary.home)
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def node(make_home, primary, made, sshd):
-    """The passive node."""
-    return passive_server(make_home("passive"), primary, sshd)
 
 
 def _statuses(server):

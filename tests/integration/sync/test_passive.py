@@ -22,12 +22,6 @@ pytestmark = pytest.mark.skipif(not is_ssh_possible(), reason="sshd or rsync is 
 
 
 @pytest.fixture
-def primary(make_home):
-    """A server without PostgreSQL."""
-    return archiving_server(make_home("primary"))
-
-
-@pytest.fixture
 def made(primary):
     """Its two backups and their WAL, made by hand."""
     made = HandMade(primary.directory)
@@ -36,20 +30,6 @@ def made(primary):
     made.add_backup(2, 4, 5)
     made.add_wal([segment(number) for number in range(1, 8)], page_header)
     return made
-
-
-@pytest.fixture
-def sshd(primary):
-    """A login to the primary's host."""
-    running = login_to(primary.home)
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def node(make_home, primary, made, sshd):
-    """The passive node."""
-    return passive_server(make_home("passive"), primary, sshd)
 
 
 def _statuses(server):
