@@ -53,11 +53,12 @@ class Session(Remote):
         timeout_s: float | None = QUICK_S,
         check: bool = True,
         lane: str | None = None,
+        on_line: Callable[[str], None] | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> runner.Completed:
         """See Remote.run. stdin: a file, instead of input. lane: the login to use; None: the first.
 
-        on_tick: as of runner.run.
+        on_line, on_tick: as of runner.run.
         """
         done = runner.run(
             [*shlex.split(lane or self.lanes[0]), shlex.join(argv)],
@@ -66,6 +67,7 @@ class Session(Remote):
             input=None if stdin is not None else input,
             stdin=stdin,
             check=False,
+            on_line=on_line,
             on_tick=on_tick,
             shown=(*argv, "on", self.name),
         )

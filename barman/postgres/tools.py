@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from barman.postgres.conninfo import Conninfo
 
 _VERSION_TIMEOUT_S = 30
+# Where distributions keep the programs of the server, which are not in PATH.
+_PROGRAM_DIRECTORIES = ("/usr/lib/postgresql/{0}/bin", "/usr/pgsql-{0}/bin")
 _GZIP_DEFAULT_LEVEL = -1
 _HANDING_OUT = threading.Lock()
 
@@ -49,6 +51,11 @@ def find_tool(name: str, path_prefix: str | None, *, old_name: str | None = None
         f"{name} not found in {f'path_prefix ({path_prefix}) or ' if path_prefix else ''}PATH",
         hint="Install PostgreSQL's client programs, or name their directory in path_prefix.",
     )
+
+
+def program_directories(major: str) -> tuple[str, ...]:
+    """Return where distributions keep the programs of that major version."""
+    return tuple(place.format(major) for place in _PROGRAM_DIRECTORIES)
 
 
 def _version_of(path: str) -> int:

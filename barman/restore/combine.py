@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from barman.restore.plan import BackupFiles, RestorePlan
     from barman.storage.encrypt.gpg import Decryption
 
-_OUTPUT = ".barman-combine"
+# Made in the destination, and moved up when it is whole.
+COMBINED = ".barman-combine"
 
 
 def find_combiner(record: BackupRecord, path_prefix: str | None) -> Tool:
@@ -107,7 +108,7 @@ def combine(
     members: the directory of each backup of the chain. It is made in a directory inside the destination, so that what
     an interruption leaves cannot be taken for a data directory, and moved up by renames.
     """
-    output = plan.destination / _OUTPUT
+    output = plan.destination / COMBINED
     last = members[plan.record.backup_id]
     mapping = {
         os.readlink(last / "pg_tblspc" / str(placement.oid)): placement.location

@@ -8,14 +8,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from barman.host.files import naming
-from barman.host.transfer import copy_file, work_through
+from barman.host.transfer import Flow, copy_file, work_through
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, is_excluded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from barman.host.transfer import Flow
+    from barman.config.settings import ServerSettings
+    from barman.progress import Bar
     from barman.restore.placements import Placement
 
     # The target of a path relative to what is copied; None: it is left out, with all below it.
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 _FILES_PER_TASK = 32
 _BYTES_PER_TASK = 8 << 20
+
+
+def configured_flow(settings: ServerSettings, bar: Bar, *, paced: bool = True) -> Flow:
+    """Return what the workers of one copy share, as configured. paced: at the bandwidth allowed."""
+    return Flow(
+        bar,
+        bandwidth_kib_s=settings.bandwidth_limit if paced else None,
+        retry_times=settings.basebackup_retry_times,
+        retry_sleep_s=settings.basebackup_retry_sleep,
+    )
 
 
 def data_route(destination: Path, placements: Sequence[Placement]) -> Route:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from barman.errors import CatalogError
 from barman.host.files import naming, unlink_durably, write_durably
-from barman.host.transfer import Flow, copy_file
+from barman.host.transfer import copy_file
 from barman.postgres.versions import Feature, supports
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
 from barman.restore.delta import horizon_of, render_mark, require_updatable, trusted_before
 from barman.restore.destination import make_places, require_space, require_usable, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
 from barman.restore.extract import extract_all
-from barman.restore.fetch import copy_trees, data_route, make_links, whole_route
+from barman.restore.fetch import configured_flow, copy_trees, data_route, make_links, whole_route
 from barman.restore.mounts import measure_mounts
 from barman.restore.plan import Method
 from barman.restore.request import staging_path
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from barman.catalog.layout import ServerPaths
     from barman.config.settings import ServerSettings
-    from barman.progress import Bar, Reporter
+    from barman.host.transfer import Flow
+    from barman.progress import Reporter
     from barman.restore.delta import Existing
     from barman.restore.fetch import Route
     from barman.restore.prepare import Prepared
@@ -92,7 +93,7 @@ class DataPlacer:
             self._make_way()
         total = None if plan.method is Method.COMBINE else written_bytes(plan.room)
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
-            self._methods()[plan.method](source, self.flow(bar))
+            self._methods()[plan.method](source, configured_flow(self._settings, bar))
         control = plan.destination / HELD_BACK
         if not control.exists():
             raise CatalogError(f"backup {plan.record.backup_id} has no {CONTROL_FILE}: it is not complete")
@@ -101,15 +102,6 @@ class DataPlacer:
         if manifest.exists():
             with naming(manifest):
                 os.rename(manifest, f"{manifest}.{plan.record.backup_id}")
-
-    def flow(self, bar: Bar) -> Flow:
-        """Return what the workers of one copy share, as configured."""
-        return Flow(
-            bar,
-            bandwidth_kib_s=self._settings.bandwidth_limit,
-            retry_times=self._settings.basebackup_retry_times,
-            retry_sleep_s=self._settings.basebackup_retry_sleep,
-        )
 
     def _methods(self) -> Mapping[Method, Callable[[Path, Flow], None]]:
         return {Method.COPY: self._copy, Method.EXTRACT: self._extract, Method.COMBINE: self._combine}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from barman.catalog.record import BackupId
     from barman.postgres.wal_runs import SegmentRuns
     from barman.restore.access import Origin
-    from barman.restore.request import RestoreRequest
+    from barman.restore.request import RestoreRequest, Staging
     from barman.restore.settings_plan import ConfigFiles
     from barman.restore.sighting import Sighting
     from barman.restore.targets import Target, TimelineChoice
@@ -104,7 +104,8 @@ class RestorePlan:
     """What is going to be done, in full.
 
     reason: why this backup. chain: the backup and its ancestors, root first. staged: members of the chain that are laid
-    out in the staging directory first. placements: tablespaces outside the data directory; those in place are not
+    out in the staging directory first. staging_there: where all of it is laid out and combined, on the host of the
+    destination; None: on this one. placements: tablespaces outside the data directory; those in place are not
     listed. wal: what recovery needs of what is there; reach: all there is. wal_directory: where copied WAL goes; None:
     none is copied. marks_archived: whether copied WAL is marked as archived, because PostgreSQL owns that directory.
     settings: what becomes of the configuration files; None: not known before they are unpacked. room: what is written
@@ -117,6 +118,7 @@ class RestorePlan:
     chain: tuple[BackupRecord, ...]
     method: Method
     staged: tuple[BackupId, ...]
+    staging_there: Path | None
     placements: tuple[Placement, ...]
     target: Target | None
     wal: WalPlan
@@ -159,7 +161,7 @@ def plan_restore(
     seen: Seen,
     get_wal: bool,
     origin: Origin,
-    staging: Path,
+    staging: Staging,
 ) -> RestorePlan:
     """Return the plan for request, or raise Refused with what stands against it.
 
@@ -196,7 +198,10 @@ def plan_restore(
         is_standby=request.standby_mode,
         file_name=request.recovery_conf_filename or "postgresql.auto.conf",
     )
-    staged = _staged(chain, seen.files)
+    method = _method(chain, seen.files)
+    goes_there = method is Method.COMBINE and request.remote_ssh_command is not None
+    staging_there = staging.there if goes_there else None
+    staged = _staged(chain, seen.files, sends_all=staging_there is not None)
     settings = _settings(request, record, seen.config, recovery)
     if settings is not None:
         warnings += find_shortfalls(settings, seen.limits)
@@ -204,8 +209,9 @@ def plan_restore(
         destination=request.destination,
         reason=reason,
         chain=tuple(chain),
-        method=_method(chain, seen.files),
+        method=method,
         staged=staged,
+        staging_there=staging_there,
         placements=placements,
         target=target,
         wal=wal,
@@ -220,7 +226,8 @@ def plan_restore(
             placements,
             seen.sizes,
             wal=None if directory is None else (directory, wal.count * wal.segment_size),
-            staging=(staging, _staged_size(staged, seen.files)) if staged else None,
+            staging=(staging_there or staging.here, _staged_size(staged, seen.files)) if staged else None,
+            is_staged_here=staging_there is None,
         ),
         rate=measured_rate(chain),
         warnings=tuple(warnings),
@@ -327,13 +334,15 @@ def _method(chain: Sequence[BackupRecord], files: Mapping[BackupId, BackupFiles]
     return Method.EXTRACT if files[chain[0].backup_id].tarballs else Method.COPY
 
 
-def _staged(chain: Sequence[BackupRecord], files: Mapping[BackupId, BackupFiles]) -> tuple[BackupId, ...]:
+def _staged(
+    chain: Sequence[BackupRecord], files: Mapping[BackupId, BackupFiles], *, sends_all: bool
+) -> tuple[BackupId, ...]:
     if len(chain) == 1:
         return ()
     return tuple(
         member.backup_id
         for member in chain
-        if files[member.backup_id].tarballs or files[member.backup_id].has_stray_links
+        if sends_all or files[member.backup_id].tarballs or files[member.backup_id].has_stray_links
     )
 
 

@@ -13,7 +13,7 @@ from barman.restore.inspect import inspect_backup, readable_config, restored_siz
 from barman.restore.origin import find_origin
 from barman.restore.plan import RestorePlan, Seen, plan_restore, usable_partials
 from barman.restore.reach import begin_lsn, plan_reach
-from barman.restore.request import staging_path
+from barman.restore.request import staging_places
 from barman.restore.select import require_restorable, select_backup
 from barman.restore.sighting import look_for
 from barman.restore.targets import parse_target, require_reachable
@@ -106,7 +106,7 @@ class _Planner:
             seen=Seen(files, archive, reach, sighting, sizes, config, server_limits(server.paths, record, files)),
             get_wal=get_wal,
             origin=find_origin(server, request, settings),
-            staging=staging_path(settings),
+            staging=staging_places(settings),
         )
         return Prepared(plan, files, histories)
 

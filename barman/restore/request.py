@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from barman.restore.targets import TargetOptions
 
@@ -22,6 +22,24 @@ def staging_path(settings: ServerSettings) -> Path:
     if settings.staging_location == "local":
         return settings.staging_path or settings.recovery_staging_path or deprecated or _DEFAULT_STAGING
     return deprecated or _DEFAULT_STAGING
+
+
+class Staging(NamedTuple):
+    """Where backups are laid out for a while that cannot be read where they are.
+
+    here: on this host. there: on the host of the destination, where chains are combined then; None: that is done here.
+    """
+
+    here: Path
+    there: Path | None = None
+
+
+def staging_places(settings: ServerSettings) -> Staging:
+    """Return where to lay out what cannot be read where it is, by the old options too."""
+    if settings.staging_location == "local":
+        return Staging(staging_path(settings))
+    there = settings.staging_path or settings.recovery_staging_path or _DEFAULT_STAGING
+    return Staging(staging_path(settings), there)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,17 @@ _SMALLEST_SAMPLE = 64 << 20
 
 
 class Room(NamedTuple):
-    """What a directory is going to hold. size_bytes: None if nobody knows. is_staging: for a while, on this host."""
+    """What a directory is going to hold. size_bytes: None if nobody knows. is_staging: for a while.
+
+    is_here: on this host, whatever host the restore is to.
+    """
 
     what: str
     path: Path
     size_bytes: int | None
     is_staging: bool = False
     is_wal: bool = False
+    is_here: bool = False
 
 
 class Mount(NamedTuple):
@@ -56,12 +60,13 @@ def plan_room(
     *,
     wal: tuple[Path, int] | None,
     staging: tuple[Path, int | None] | None,
+    is_staged_here: bool = True,
 ) -> tuple[Room, ...]:
     """Return what is written below which directory.
 
     sizes: of the restored cluster in bytes, by tablespace oid, None for the data directory; a tablespace not in it is
     empty, and without any nothing is known. wal: directory and bytes of copied WAL. staging: directory and bytes of
-    what is laid out there for a while.
+    what is laid out there for a while. is_staged_here: on this host, not on that of the destination.
     """
     rooms = [Room("data directory", destination, sizes.get(None))]
     for placement in placements:
@@ -70,7 +75,7 @@ def plan_room(
     if wal is not None:
         rooms.append(Room("WAL", *wal, is_wal=True))
     if staging is not None:
-        rooms.append(Room("staging", *staging, is_staging=True))
+        rooms.append(Room("staging", *staging, is_staging=True, is_here=is_staged_here))
     return tuple(rooms)
 
 

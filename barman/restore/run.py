@@ -15,7 +15,6 @@ from barman.host.hooks import Event
 from barman.host.session import open_session
 from barman.restore.plan import Method, describe_target
 from barman.restore.prepare import prepared
-from barman.restore.request import staging_path
 from barman.restore.write_local import LocalWriter
 from barman.restore.write_remote import RemoteWriter
 
@@ -131,8 +130,6 @@ def _warn_of_deprecated(settings: ServerSettings, plan: RestorePlan, reporter: R
     for name in ("recovery_staging_path", "local_staging_path"):
         if getattr(settings, name) is not None:
             reporter.warning(f"{name} is deprecated, use staging_path")
-    if plan.method is Method.COMBINE and settings.staging_location == "remote":
-        reporter.warning(f"a chain of backups is combined on this host, in {staging_path(settings)}, and then sent")
 
 
 def _write(writer: Writer, plan: RestorePlan, reporter: Reporter) -> tuple[SettingsPlan, bool]:

@@ -10,7 +10,7 @@ from barman.host.files import fsync_directory, fsync_tree, unlink_durably, write
 from barman.progress import NoBar
 from barman.restore.configure import configure
 from barman.restore.exclusions import INCOMPLETE, MANIFEST, RECORD_COPY
-from barman.restore.fetch import release_control_file
+from barman.restore.fetch import configured_flow, release_control_file
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
 from barman.restore.proof import find_damage
@@ -70,7 +70,7 @@ class LocalWriter:
             return
         with self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar:
             # Its pace is measured in bytes, its bar in segments.
-            flow = self._placer.flow(NoBar())
+            flow = configured_flow(self._settings, NoBar())
             archive, streaming = server.wal_archive, server.paths.streaming
             writer = WalWriter(plan, plan.wal_directory, archive, streaming, self._reporter, flow)
             workers = wal_workers(self._settings.parallel_jobs)

@@ -6,17 +6,15 @@ import contextlib
 import os
 import stat
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.catalog.record import render_record
-from barman.host.files import remove_tree, write_durably
-from barman.host.transfer import Flow
+from barman.host.files import write_durably
 from barman.progress import NoBar
 from barman.restore.combine import find_combiner, staging_directory
+from barman.restore.combine_remote import RemoteCombiner
 from barman.restore.configure import configure
 from barman.restore.delta import (
     Item,
@@ -29,6 +27,7 @@ from barman.restore.delta import (
 )
 from barman.restore.destination import judge_places, require_space, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
+from barman.restore.fetch import configured_flow
 from barman.restore.inventory import Tree, take_inventory, whole_tree
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
@@ -36,6 +35,7 @@ from barman.restore.plan import Method, RestorePlan
 from barman.restore.proof import find_damage
 from barman.restore.push import Pusher
 from barman.restore.push_tar import TarPusher
+from barman.restore.push_wal import WalPusher
 from barman.restore.remote_host import (
     begin_there,
     finish_there,
@@ -48,11 +48,9 @@ from barman.restore.remote_host import (
     require_rsync,
 )
 from barman.restore.request import staging_path
-from barman.restore.write_wal import WalWriter, wal_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
 
     from barman.config.settings import ServerSettings
     from barman.host.rsync import Entry
@@ -63,7 +61,6 @@ if TYPE_CHECKING:
     from barman.restore.prepare import Prepared
     from barman.restore.room import Mount
     from barman.restore.settings_plan import SettingsPlan
-    from barman.restore.wal_plan import WalCopy
     from barman.server import Server
 
 # What may hold settings, and the catalogue of subscriptions; not the data.
@@ -78,8 +75,6 @@ _CONFIGURATION = (
     "--exclude=/barman_wal/",
     "--exclude=/backup_manifest*",
 )
-# WAL on its way: decoded here, while what was decoded before is sent.
-_WAL_BATCH_BYTES = 256 << 20
 
 
 class RemoteWriter:
@@ -104,17 +99,26 @@ class RemoteWriter:
         self._reporter = reporter
         self._pusher = Pusher(session, settings, server.environment(), reporter)
         self._wanted = wanted_places(self._plan)
-        self._facts = look_there(session, [place.path for place in self._wanted])
+        self._wal = WalPusher(server, self._plan, settings, session, self._pusher, reporter)
+        paths = [place.path for place in self._wanted]
+        staging = self._plan.staging_there
+        self._looked_at = paths if staging is None else [*paths, staging]
+        facts = look_there(session, self._looked_at)
+        self._facts = facts._replace(seen=facts.seen[: len(paths)])
+        self._combiner: RemoteCombiner | None = None
+        if staging is not None:
+            self._combiner = RemoteCombiner(
+                server, prepared, settings, session, facts, self._pusher, reporter, staging=staging
+            )
         self._may_update = may_update
         self._existing: Existing | None = None
         self._damage: list[str] = []
 
     def mounts(self) -> Sequence[Mount]:
         """Return the file systems that are written to, there and, for staging, here."""
-        here = [room for room in self._plan.room if room.is_staging]
-        there = [room for room in self._plan.room if not room.is_staging]
-        paths = [place.path for place in self._wanted]
-        return (*mounts_there(self._facts, paths, there, self._session.name), *measure_mounts(here))
+        here = [room for room in self._plan.room if room.is_here]
+        there = [room for room in self._plan.room if not room.is_here]
+        return (*mounts_there(self._facts, self._looked_at, there, self._session.name), *measure_mounts(here))
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
@@ -134,7 +138,9 @@ class RemoteWriter:
         else:
             # Of what is there already nobody knows how much is needed.
             require_space(self.mounts())
-        if self._plan.method is Method.COMBINE:
+        if self._combiner is not None:
+            self._combiner.require_possible()
+        elif self._plan.method is Method.COMBINE:
             find_combiner(self._plan.record, self._settings.path_prefix)
 
     def place(self) -> None:
@@ -149,11 +155,15 @@ class RemoteWriter:
             mark=render_mark(plan.record.systemid, horizon_of(plan.record.begin_time, self._existing)),
         )
         if self._existing is not None and plan.wal_directory is not None and not plan.is_wal_inside:
-            self._clear_wal(plan.wal_directory)
+            self._wal.clear(plan.wal_directory)
         if plan.method is Method.COPY:
             self._push(inventories)
         elif plan.method is Method.EXTRACT and self._existing is None and self._can_unpack_there:
             self._unpack_there(source)
+        elif self._combiner is not None:
+            self._damage = self._combiner.place(is_empty=self._existing is None)
+            # Of what is there already nothing may have stayed.
+            make_directories_there(self._session, self._modes(source, ()))
         else:
             self._push_staged()
         if plan.placements:
@@ -165,21 +175,7 @@ class RemoteWriter:
         plan = self._plan
         if plan.wal_directory is None:
             return
-        histories = tuple(self._prepared.histories)
-        with (
-            self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar,
-            self._scratch() as scratch,
-            ThreadPoolExecutor(max_workers=1) as sender,
-        ):
-            sending: Future[None] | None = None
-            for number, batch in enumerate(_batches(plan.wal.copies(), plan.wal.segment_size)):
-                directory = scratch / str(number)
-                self._decode_wal(directory, histories if number == 0 else (), batch, bar)
-                if sending is not None:
-                    sending.result()
-                sending = sender.submit(self._send_wal, directory, plan.wal_directory)
-            if sending is not None:
-                sending.result()
+        self._wal.write(tuple(self._prepared.histories), compare=self._existing is not None)
 
     def configure(self) -> SettingsPlan:
         """Get the configuration, as the backup or the other host has it, change it, and send what changed."""
@@ -270,7 +266,7 @@ class RemoteWriter:
         there = {entry.name: _item(entry) for entry in self._pusher.list_there(inventory.tree.target)}
         # Made anew a moment ago.
         there.pop(INCOMPLETE, None)
-        for name in self._reusable_wal(inventory.tree.target):
+        for name in self._wal.reusable(inventory.tree.target):
             if name in there and there[name].kind is not Kind.LINK:
                 del there[name]
         horizon = trusted_before(self._plan.record.begin_time, self._existing)
@@ -284,26 +280,12 @@ class RemoteWriter:
         changed, doubtful = ([files[name] for name in names] for names in (found.changed, found.doubtful))
         self._pusher.update(inventory, changed, doubtful, bar)
 
-    def _reusable_wal(self, root: Path) -> Iterator[str]:
-        """Yield the names, below root, of what may stay where the plan's WAL goes, if that is there."""
-        directory = self._plan.wal_directory
-        if directory is not None and directory.is_relative_to(root):
-            inside = directory.relative_to(root)
-            yield str(inside)
-            yield from (str(inside / copy.name) for copy in self._plan.wal.copies())
-
-    def _clear_wal(self, directory: Path) -> None:
-        """Remove what is in the WAL directory but segments that may be equal."""
-        wanted = set(self._reusable_wal(directory))
-        there = [entry.name for entry in self._pusher.list_there(directory)]
-        remove_there(self._session, directory, [name for name in there if name not in wanted])
-
     def _unpack_there(self, source: Path) -> None:
         plan = self._plan
         tarballs = self._prepared.files[plan.record.backup_id].tarballs
         total = sum((source / tarball.name).stat().st_size for tarball in tarballs)
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
-            flow = self._flow(bar)
+            flow = configured_flow(self._settings, bar)
             pusher = TarPusher(
                 self._session,
                 self._facts,
@@ -334,27 +316,6 @@ class RemoteWriter:
                 whole_tree(here.location, there.location) for here, there in zip(places, plan.placements, strict=True)
             ]
             self._push([take_inventory(tree) for tree in trees])
-
-    def _decode_wal(self, directory: Path, histories: Sequence[int], batch: Sequence[WalCopy], bar: Bar) -> None:
-        archive, streaming = self._server.wal_archive, self._server.paths.streaming
-        flow = self._flow(NoBar(), paced=False)
-        writer = WalWriter(self._plan, directory, archive, streaming, self._reporter, flow, links=True)
-        writer.write(histories, batch, workers=wal_workers(self._settings.parallel_jobs), bar=bar)
-
-    def _send_wal(self, directory: Path, target: Path) -> None:
-        names = [os.path.relpath(path, directory) for path in directory.rglob("*")]
-        # Names and times are no proof: PostgreSQL gives segments it no longer needs the names of later ones.
-        self._pusher.push_wal(directory, target, sorted(names), compare=self._existing is not None)
-        remove_tree(directory)
-
-    def _flow(self, bar: Bar, *, paced: bool = True) -> Flow:
-        settings = self._settings
-        return Flow(
-            bar,
-            bandwidth_kib_s=settings.bandwidth_limit if paced else None,
-            retry_times=settings.basebackup_retry_times,
-            retry_sleep_s=settings.basebackup_retry_sleep,
-        )
 
     def _owner(self) -> tuple[int, int] | None:
         """Return whom the cluster is to belong to, where we are root: PostgreSQL does not run as root."""
@@ -388,17 +349,6 @@ def _item(entry: Entry) -> Item:
     if entry.is_directory or entry.is_link:
         return Item(Kind.LINK if entry.is_link else Kind.DIRECTORY)
     return Item(Kind.FILE, entry.size, entry.mtime, entry.mode)
-
-
-def _batches(copies: Iterator[WalCopy], segment_size: int) -> Iterator[list[WalCopy]]:
-    """Yield all copies in batches that need little room; one at least, for the history files."""
-    count = max(1, _WAL_BATCH_BYTES // segment_size)
-    batch = list(islice(copies, count))
-    while True:
-        yield batch
-        batch = list(islice(copies, count))
-        if not batch:
-            return
 
 
 def _inodes(root: Path) -> dict[str, int]:

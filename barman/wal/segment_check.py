@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from barman.errors import BarmanError, CommandError, Encrypted, NotFound, StorageError, WalError
 from barman.host import runner
 from barman.postgres.lsn import format_lsn, parse_lsn
-from barman.postgres.tools import find_tool, pg_waldump_argv
+from barman.postgres.tools import find_tool, pg_waldump_argv, program_directories
 from barman.postgres.versions import major_version
 from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
 from barman.postgres.wal_names import WalKind, next_segment, parse_wal_name, segment_at, timeline_of
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 600
 _CHUNK = 1 << 20
-# Where distributions keep the programs of the server.
-_PROGRAM_DIRECTORIES = ("/usr/lib/postgresql/{0}/bin", "/usr/pgsql-{0}/bin")
 _NAMED_SEGMENT = re.compile(r"segment ([0-9A-F]{24})")
 _POSITION = re.compile(r"(?:at|after) ([0-9A-F]+/[0-9A-F]+)")
 
@@ -141,7 +139,7 @@ def find_waldump(path_prefix: str | None, version: str | None) -> Tool | None:
     """Return pg_waldump of that major version; None if there is none. WAL of another one it cannot read."""
     if version is None:
         return None
-    places = [path_prefix, *(place.format(version) for place in _PROGRAM_DIRECTORIES)]
+    places = [path_prefix, *program_directories(version)]
     with contextlib.suppress(CommandError):
         tool = find_tool("pg_waldump", ":".join(filter(None, places)))
         return tool if major_version(tool.version_num) == version else None

@@ -44,6 +44,7 @@ def make_plan(
         chain=(BackupRecord(BackupId("20261121T120000"), version=version, status=Status.DONE),),
         method=Method.COPY,
         staged=(),
+        staging_there=None,
         placements=placements,
         target=None,
         wal=wal,

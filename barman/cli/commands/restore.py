@@ -81,7 +81,7 @@ def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callabl
 @click.option("--recovery-conf-filename", metavar="NAME", help="File for the recovery settings (PostgreSQL 12).")
 @click.option("--recovery-option-port", type=POSITIVE, metavar="PORT", help="ssh port for barman-wal-restore.")
 @_path_option("--staging-wal-directory", "Where WAL for recovery to a target is put; removed by PostgreSQL at the end.")
-@_path_option("--staging-path", "Where compressed incremental backups are unpacked.")
+@_path_option("--staging-path", "Where chains of incremental backups are laid out to be combined.")
 @click.option("--staging-location", type=click.Choice(["local", "remote"]), help="The host of the staging path.")
 @_path_option("--recovery-staging-path", "Deprecated, use --staging-path.")
 @_path_option("--local-staging-path", "Deprecated, use --staging-path.")

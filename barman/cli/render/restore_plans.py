@@ -31,7 +31,7 @@ def render_plan(preview: Preview) -> Iterator[str]:
     plan = preview.plan
     yield "Restore plan; nothing has been written"
     yield from _lines("Backup", [f"{plan.record.backup_id} ({plan.reason})", *_about(plan)])
-    yield from _lines("Method", [_METHODS[plan.method], *(f"laid out first: {backup}" for backup in plan.staged)])
+    yield from _lines("Method", list(_method(plan)))
     yield from _lines("Destination", [str(plan.destination)])
     for placement in plan.placements:
         yield from _lines("Tablespace", [f"{placement.name}: {placement.location}"])
@@ -60,6 +60,7 @@ def plan_to_json(preview: Preview) -> dict[str, object]:
         "reason": plan.reason,
         "chain": [record.backup_id for record in plan.chain],
         "staged": list(plan.staged),
+        "staging_there": None if plan.staging_there is None else str(plan.staging_there),
         "method": plan.method.value,
         "destination": str(plan.destination),
         "tablespaces": {placement.name: str(placement.location) for placement in plan.placements},
@@ -90,6 +91,12 @@ def plan_warnings(preview: Preview) -> Sequence[str]:
 def _lines(label: str, texts: Sequence[str]) -> Iterator[str]:
     for number, text in enumerate(texts):
         yield f"  {label + ':' if number == 0 else '':<{_WIDTH}} {text}"
+
+
+def _method(plan: RestorePlan) -> Iterator[str]:
+    there = "" if plan.staging_there is None else f" on the other host, in {plan.staging_there}"
+    yield f"{_METHODS[plan.method]}{there}"
+    yield from (f"{'sent there' if there else 'laid out'} first: {backup}" for backup in plan.staged)
 
 
 def _about(plan: RestorePlan) -> Iterator[str]:

@@ -21,7 +21,7 @@ from barman.postgres.wal_runs import collect_runs
 from barman.restore.access import Origin
 from barman.restore.plan import ArchiveView, BackupFiles, Seen, plan_restore
 from barman.restore.reach import begin_lsn, plan_reach
-from barman.restore.request import RestoreRequest
+from barman.restore.request import RestoreRequest, Staging
 from barman.restore.select import select_backup
 from barman.restore.sighting import look_for
 from barman.restore.targets import TargetAction, TargetKind, TargetOptions, parse_target
@@ -240,7 +240,7 @@ def _plan(world: World, record: BackupRecord, options: TargetOptions) -> Restore
         seen=Seen({record.backup_id: BackupFiles()}, view, reach, sighting),
         get_wal=False,
         origin=Origin("main", ("barman",)),
-        staging=Path("/staging"),
+        staging=Staging(Path("/staging")),
     )
 
 

@@ -27,7 +27,7 @@ from barman.restore.plan import (
     usable_partials,
 )
 from barman.restore.reach import plan_reach
-from barman.restore.request import RestoreRequest
+from barman.restore.request import RestoreRequest, Staging
 from barman.restore.room import Room
 from barman.restore.select import require_restorable, select_backup
 from barman.restore.sighting import Place, Reach, Sighting
@@ -57,7 +57,21 @@ def _view(*numbers, histories=None, partials=(), encrypted=None, timeline=1):
     return ArchiveView(histories or {}, collect_runs(names, SIZE), frozenset(partials), encrypted)
 
 
-def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False, sighting=None, seen=(), **changes):
+STAGING = Staging(Path("/staging"))
+
+
+def _plan(
+    request=None,
+    *,
+    chain=(RECORD,),
+    files=None,
+    view=None,
+    get_wal=False,
+    sighting=None,
+    seen=(),
+    staging=STAGING,
+    **changes,
+):
     request = request or RestoreRequest("latest", Path("/new"), **changes)
     archive = view or _view()
     reach = plan_reach(
@@ -76,7 +90,7 @@ def _plan(request=None, *, chain=(RECORD,), files=None, view=None, get_wal=False
         seen=Seen(files, archive, reach, sighting, **dict(seen)),
         get_wal=get_wal,
         origin=ORIGIN,
-        staging=Path("/staging"),
+        staging=staging,
     )
 
 
@@ -335,12 +349,32 @@ def test_room_is_asked_for_where_things_go():
         Room("data directory", Path("/new"), 500),
         Room("tablespace cold", Path("/srv/cold"), 60),
         Room("WAL", Path("/new/pg_wal"), 4 * SIZE, is_wal=True),
-        Room("staging", Path("/staging"), 120, is_staging=True),
+        Room("staging", Path("/staging"), 120, is_staging=True, is_here=True),
     )
+    assert plan.staging_there is None
     is_empty = _plan(seen={"sizes": {None: 500}})
     assert [room.size_bytes for room in is_empty.room] == [500, 0, 4 * SIZE]
     unknown = _plan(chain=(RECORD, child), files={**files, RECORD.backup_id: BackupFiles((Tarball("base.tar", None),))})
     assert [room.size_bytes for room in unknown.room] == [None, None, 4 * SIZE, None]
+
+
+@pytest.mark.parametrize(
+    ("command", "is_chain", "where"),
+    [("ssh there", True, Path("/there")), (None, True, None), ("ssh there", False, None)],
+    ids=["chain", "chain to this host", "one backup"],
+)
+def test_a_chain_is_laid_out_and_combined_on_the_other_host_if_the_staging_is_there(command, is_chain, where):
+    child = replace(RECORD, backup_id=BackupId("20261121T130000"), parent_backup_id=RECORD.backup_id)
+    chain = (RECORD, child) if is_chain else (RECORD,)
+    files = {record.backup_id: BackupFiles(sizes={None: 100}) for record in chain}
+
+    staging = Staging(Path("/staging"), Path("/there"))
+    plan = _plan(chain=chain, files=files, staging=staging, remote_ssh_command=command)
+
+    assert plan.staging_there == where
+    assert plan.staged == (tuple(record.backup_id for record in chain) if where else ())
+    staged = [room for room in plan.room if room.is_staging]
+    assert staged == ([Room("staging", Path("/there"), 200, is_staging=True)] if where else [])
 
 
 def test_the_time_is_what_the_backup_took_and_unknown_where_nothing_was_measured():
