@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tests.support.gnupg import DECRYPTED, ENCRYPTED, needs_gpg
-from tests.support.sshd import is_ssh_possible
+from tests.support.sshd import Sshd, is_ssh_possible
 
 pytestmark = [needs_gpg, pytest.mark.pg(">= 15", own_tools=True, each=False)]
 
@@ -106,7 +106,8 @@ def test_encrypted_data_that_are_damaged_are_refused_by_another_host(site, scrat
 
 
 @pytest.mark.pg(">= 17", own_tools=True, each=False)
-def test_a_chain_of_encrypted_backups_is_combined(site, recover, scratch):
+@pytest.mark.parametrize("is_there", [False, True], ids=["here", "there"])
+def test_a_chain_of_encrypted_backups_is_combined(is_there, site, recover, scratch, request):
     server, cluster = site
     cluster.configure(summarize_wal="on")
     cluster.reload()
@@ -116,7 +117,15 @@ def test_a_chain_of_encrypted_backups_is_combined(site, recover, scratch):
     child = server.backup("--incremental", "last-full")
     server.close_and_archive(cluster)
 
-    recovered = recover(server, cluster, child, "chain", "--tablespace", f"cold:{scratch / 'chain' / 'cold'}")
+    words = ["--tablespace", f"cold:{scratch / 'chain' / 'cold'}"]
+    if is_there:
+        if not is_ssh_possible():
+            pytest.skip("sshd or rsync is not installed")
+        other = Sshd(scratch / "other", PATH=f"{cluster.installation.tools}:/usr/bin:/bin")
+        request.addfinalizer(other.close)
+        words += ["--remote-ssh-command", other.command, "--staging-location", "remote"]
+        words += ["--staging-path", scratch / "staging"]
+    recovered = recover(server, cluster, child, "chain", *words)
     assert recovered.checksums() == cluster.checksums()
 
 
