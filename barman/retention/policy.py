@@ -178,10 +178,11 @@ def verdicts(
             if verdict.word is Word.OBSOLETE and backup_id in alone:
                 verdict = Verdict(Word.VALID_ALONE, alone[backup_id], alone=True)
             result[backup_id] = _with_keep(verdict, keeps.get(backup_id))
-        elif oldest is not None and backup_id < oldest and _is_wreck(records, record):
-            result[backup_id] = Verdict(Word.OBSOLETE, f"it is FAILED, and older than {oldest}, which is needed")
         else:
             result[backup_id] = _inherit(records, record, keeps, own)
+    for backup_id, record in records.items():
+        if oldest is not None and backup_id < oldest and _is_wreck(records, record, result):
+            result[backup_id] = Verdict(Word.OBSOLETE, f"it is FAILED, and older than {oldest}, which is needed")
     return result
 
 
@@ -233,14 +234,20 @@ def _judge(
             yield record.backup_id, Verdict(Word.OBSOLETE, "older than the window needs")
 
 
-def _is_wreck(records: Mapping[BackupId, BackupRecord], record: BackupRecord) -> bool:
-    """Whether the backup has failed for good, and whatever is based on it, but for what is being deleted anyway."""
+def _is_wreck(
+    records: Mapping[BackupId, BackupRecord], record: BackupRecord, found: Mapping[BackupId, Verdict]
+) -> bool:
+    """Whether the backup has failed for good, and whatever is based on it, but for what is or will be deleted anyway.
+
+    found: the verdicts on the backups that have not failed.
+    """
     if not _has_failed_for_good(record):
         return False
     below = descendants(records, record.backup_id)
     doomed = [one for one in below if one.doomed]
     lost = {one.backup_id for root in doomed for one in (root, *descendants(records, root.backup_id))}
-    return all(_has_failed_for_good(one) for one in below if one.backup_id not in lost)
+    left = (one for one in below if one.backup_id not in lost and found[one.backup_id].word is not Word.OBSOLETE)
+    return all(_has_failed_for_good(one) for one in left)
 
 
 def _has_failed_for_good(record: BackupRecord) -> bool:

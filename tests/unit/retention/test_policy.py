@@ -252,6 +252,15 @@ def test_a_failed_backup_on_which_another_is_based_stays_with_it():
     assert words("REDUNDANCY 1", [backup(1), child, parent, failed_child, broken]) == "VALID - - OBSOLETE OBSOLETE"
 
 
+def test_a_failed_backup_goes_with_what_is_based_on_it_when_that_is_obsolete():
+    root = backup(20)
+    broken = backup(19, Status.FAILED, parent_backup_id=root.backup_id)
+    child = backup(18, parent_backup_id=broken.backup_id)
+    backups = [backup(1), child, broken, root]
+    assert words("REDUNDANCY 1; KEEP 3 WEEKLY", backups) == "VALID OBSOLETE OBSOLETE VALID:STANDALONE"
+    assert words("REDUNDANCY 2", backups) == "VALID VALID - VALID"
+
+
 # For the long term. The backups of backup() begin at 11:00: these ages are of 21, 20, 19, 18, 8 and 1 November, and of
 # 31, 30 and 1 October.
 
