@@ -6,6 +6,7 @@ Nothing of it needs room, or a program of that PostgreSQL version, on this host.
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError, Permanent, Refused
@@ -179,9 +180,11 @@ class RemoteCombiner:
     def _lay_out(self, members: Sequence[_Member]) -> None:
         packed = [member for member in members if member.tarballs]
         inventories = [found for member in members if not member.tarballs for found in self._inventories(member)]
-        targets = [path for member in members for path in (member.data, *(place.location for place in member.places))]
-        targets += [found.tree.target / name for found in inventories for name in found.emptied]
-        make_directories_there(self._session, dict.fromkeys(targets, 0o700))
+        modes = {place.location: 0o700 for member in members for place in member.places}
+        modes |= {found.tree.target / name: 0o700 for found in inventories for name in found.emptied}
+        # Whether the group may read what is combined is seen from this.
+        modes |= {member.data: 0o700 | stat.S_IMODE(member.source.stat().st_mode) & 0o050 for member in members}
+        make_directories_there(self._session, dict(sorted(modes.items())))
         total = sum(found.bytes for found in inventories)
         total += sum((member.source / tar.name).stat().st_size for member in packed for tar in member.tarballs)
         with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:

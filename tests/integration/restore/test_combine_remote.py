@@ -88,6 +88,8 @@ def test_a_chain_comes_back_whole_and_needs_no_room_and_no_program_here(
     server = chain(**options)
     there.has(cluster.installation.tools)
     server.set(path_prefix="/nonexistent")
+    for data in server.base.glob("*/data"):
+        data.chmod(0o750)
     cold = scratch / "back" / "cold"
 
     recovered = recover(
@@ -100,6 +102,9 @@ def test_a_chain_comes_back_whole_and_needs_no_room_and_no_program_here(
     assert not list(recovered.data.glob("**/INCREMENTAL.*"))
     assert not list(recovered.data.glob(".barman-combine*"))
     assert not (recovered.data / ".barman-incomplete").exists()
+    assert recovered.data.stat().st_mode & 0o777 == 0o750
+    [manifest] = recovered.data.glob("backup_manifest.*")
+    assert manifest.stat().st_mode & 0o777 == 0o640
     assert not _left(there.staging)
     assert not _left(scratch / "staging-here")
     assert ("--link" in there.log.read_text()) == (bool(words) and cluster.major >= 18)
