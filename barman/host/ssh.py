@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from barman.errors import CommandError, ConfigError, Unreachable
 from barman.host import runner
+from barman.host.scratch import scratch_directory
 from barman.host.ssh_cipher import cipher_options, parse_settings
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class Logins:
         number = next(self._number)
         if number == 0:
             # Short, because the path of a socket may have a hundred characters; and nobody else's business.
-            self._directory = self._held.enter_context(tempfile.TemporaryDirectory(prefix="barman-ssh-"))
+            self._directory = self._held.enter_context(scratch_directory("barman-ssh-"))
         elif number % self._batch == 0:
             self._closing.wait(self._period_s)
         return _Login(self.shell, os.path.join(self._directory, str(number)), self._env)

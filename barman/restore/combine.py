@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandError
 from barman.host import runner
-from barman.host.files import remove_tree
+from barman.host.scratch import scratch_directory
 from barman.host.transfer import copy_file
 from barman.postgres.tools import find_tool, pg_combinebackup_argv
 from barman.postgres.versions import major_version
@@ -22,6 +20,7 @@ from barman.restore.placements import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from barman.catalog.layout import ServerPaths
     from barman.catalog.record import BackupId, BackupRecord
@@ -51,11 +50,8 @@ def find_combiner(record: BackupRecord, path_prefix: str | None) -> Tool:
 def staging_directory(parent: Path, backup_id: str) -> Iterator[Path]:
     """Make a directory below parent for the time of the with block; it is gone afterwards, whatever happened."""
     parent.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix=f"barman-decompress-{backup_id}-", dir=parent))
-    try:
+    with scratch_directory("barman-decompress-", parent, label=f"{backup_id}-") as directory:
         yield directory
-    finally:
-        remove_tree(directory)
 
 
 def stage(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.host.files import remove_tree
+from barman.host.scratch import scratch_directory
 from barman.progress import NoBar
 from barman.restore.fetch import configured_flow
 from barman.restore.remote_host import remove_there
@@ -18,6 +17,7 @@ from barman.restore.write_wal import WalWriter, wal_workers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from barman.config.settings import ServerSettings
     from barman.host.session import Session
@@ -60,12 +60,12 @@ class WalPusher:
             return
         with (
             self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar,
-            tempfile.TemporaryDirectory(prefix="barman-restore-") as scratch,
+            scratch_directory("barman-restore-") as scratch,
             ThreadPoolExecutor(max_workers=1) as sender,
         ):
             sending: Future[None] | None = None
             for number, batch in enumerate(_batches(plan.wal.copies(), plan.wal.segment_size)):
-                directory = Path(scratch) / str(number)
+                directory = scratch / str(number)
                 self._decode(directory, histories if number == 0 else (), batch, bar)
                 if sending is not None:
                     sending.result()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.catalog.record import render_record
 from barman.host.files import write_durably
+from barman.host.scratch import scratch_directory
 from barman.progress import NoBar
 from barman.restore.combine import find_combiner, staging_directory
 from barman.restore.combine_remote import RemoteCombiner
@@ -51,6 +49,7 @@ from barman.restore.request import staging_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from barman.config.settings import ServerSettings
     from barman.host.rsync import Entry
@@ -180,7 +179,7 @@ class RemoteWriter:
     def configure(self) -> SettingsPlan:
         """Get the configuration, as the backup or the other host has it, change it, and send what changed."""
         plan = self._plan
-        with self._scratch() as scratch:
+        with scratch_directory("barman-restore-") as scratch:
             if plan.method is Method.COPY:
                 self._pusher.copy_here(self._server.paths.data_dir(plan.record.backup_id), scratch, _CONFIGURATION)
             else:
@@ -328,11 +327,6 @@ class RemoteWriter:
             )
             return None
         return owner
-
-    @contextlib.contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="barman-restore-") as directory:
-            yield Path(directory)
 
 
 def _data_tree(source: Path, plan: RestorePlan) -> Tree:

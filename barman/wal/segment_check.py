@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import BarmanError, CommandError, Encrypted, NotFound, StorageError, WalError
 from barman.host import runner
+from barman.host.scratch import scratch_directory
 from barman.postgres.lsn import format_lsn, parse_lsn
 from barman.postgres.tools import find_tool, pg_waldump_argv, program_directories
 from barman.postgres.versions import major_version
@@ -25,6 +24,7 @@ from barman.wal.inspect import inspect_wal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from barman.catalog.wal_archive import WalArchive
     from barman.postgres.tools import Tool
@@ -63,15 +63,15 @@ class SegmentChecker:
         last, for the record they share; nothing is said of it unless it is that record.
         """
         faults: dict[str, str] = {}
-        with tempfile.TemporaryDirectory(prefix="barman-verify-") as scratch:
+        with scratch_directory("barman-verify-") as scratch:
             fit = []
             for name in (*names, *([overlap] if overlap is not None else [])):
-                fault = self._lay_out(name, Path(scratch, name))
+                fault = self._lay_out(name, scratch / name)
                 if fault is None:
                     fit.append(name)
                 elif name != overlap and fault:
                     faults[name] = fault
-            faults |= self._check_records(Path(scratch), fit)
+            faults |= self._check_records(scratch, fit)
         return faults
 
     def check_files(self, directory: Path, names: Sequence[str]) -> dict[str, str]:

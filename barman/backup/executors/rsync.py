@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from barman.catalog import selection
 from barman.errors import BarmanError, CatalogError, CommandError, ConfigError, LockBusy, Refused
 from barman.host import clock, reflink, rsync, runner
 from barman.host.files import write_durably
+from barman.host.scratch import scratch_directory
 from barman.host.ssh import parse_ssh_command
 from barman.host.workers import Workers
 from barman.postgres.backup_label import parse_backup_label
@@ -280,8 +280,8 @@ class RsyncExecutor:
         try:
             if self._logins is None:
                 return _identifier_in(path)
-            with tempfile.TemporaryDirectory(prefix="barman-") as scratch:
-                self._fetch(self._logins.lanes()[0], path, scratch)
+            with scratch_directory("barman-control-") as scratch:
+                self._fetch(self._logins.lanes()[0], path, os.fspath(scratch))
                 return _identifier_in(os.path.join(scratch, os.path.basename(path)))
         except OSError as error:
             raise CommandError(f"cannot copy from {self._host}: {path}: {error.strerror}") from error
