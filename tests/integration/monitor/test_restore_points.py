@@ -28,7 +28,7 @@ def archiving(home, clusters, installation):
         path_prefix=installation.tools,
     )
     server.run("check", check=False)
-    cluster.archive_with(f"test ! -f {server.incoming}/%f && cp %p {server.incoming}/%f")
+    cluster.archive_with(server.copy_command())
     server.close_and_archive(cluster)
     return server, cluster
 

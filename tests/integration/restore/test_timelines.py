@@ -26,7 +26,7 @@ def fork(home, cluster, clusters):
         immediate_checkpoint="true",
     )
     server.run("check", check=False)
-    cluster.archive_with(f"test ! -f {server.incoming}/%f && cp %p {server.incoming}/%f")
+    cluster.archive_with(server.copy_command())
     server.close_and_archive(cluster)
     ledger = Ledger(cluster)
     backup = server.backup()

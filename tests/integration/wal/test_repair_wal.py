@@ -33,7 +33,7 @@ def archived(home, clusters, installation, request):
         **options,
     )
     server.run("check", check=False)
-    cluster.archive_with(f"test ! -f {server.incoming}/%f && cp %p {server.incoming}/%f")
+    cluster.archive_with(server.copy_command())
     server.close_and_archive(cluster)
     server.backup()
     first = server.close_and_archive(cluster)

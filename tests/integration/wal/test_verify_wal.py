@@ -28,7 +28,7 @@ def archived(home, clusters, installation, request):
         **options,
     )
     server.run("check", check=False)
-    cluster.archive_with(f"test ! -f {server.incoming}/%f && cp %p {server.incoming}/%f")
+    cluster.archive_with(server.copy_command())
     server.close_and_archive(cluster)
     cluster.sql("create table filler as select n, md5(n::text) as text from generate_series(1, 20000) n")
     cluster.sql("select pg_switch_wal()")
