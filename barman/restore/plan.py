@@ -169,23 +169,7 @@ def plan_restore(
     staging: where backups are laid out that cannot be read where they are.
     """
     record, archive = chain[-1], seen.archive
-    if target is not None:
-        require_reachable(target, record)
-    if archive.encrypted is not None and not get_wal:
-        raise Refused(
-            f"WAL file {archive.encrypted} is encrypted, and there is no passphrase for it",
-            hint="Set encryption_passphrase_command.",
-        )
-    _require_inside(request.recovery_conf_filename)
-    warnings = _warnings(request, record, get_wal=get_wal)
-    warnings += judge_reach(
-        seen.reach,
-        record,
-        target,
-        seen.sighting,
-        may_come=get_wal or request.standby_mode,
-        other_ways=find_other_ways(seen.reach, record, archive.histories, archive.runs),
-    )
+    warnings = _judge(request, record, target, seen, get_wal=get_wal)
     wal = _needed_wal(request, target, seen, get_wal=get_wal)
     directory = None if get_wal else choose_wal_directory(request, record, has_target=target is not None)
     placements = place_tablespaces(record, request.destination, request.tablespaces)
@@ -233,6 +217,32 @@ def plan_restore(
         warnings=tuple(warnings),
         advice=tuple(advise(settings)),
     )
+
+
+def _judge(
+    request: RestoreRequest, record: BackupRecord, target: Target | None, seen: Seen, *, get_wal: bool
+) -> list[str]:
+    """Return what is to be warned of before anything is planned; Refused if the target or its WAL is out of reach."""
+    archive = seen.archive
+    if target is not None:
+        require_reachable(target, record)
+    if archive.encrypted is not None and not get_wal:
+        raise Refused(
+            f"WAL file {archive.encrypted} is encrypted, and there is no passphrase for it",
+            hint="Set encryption_passphrase_command.",
+        )
+    _require_inside(request.recovery_conf_filename)
+    return [
+        *_warnings(request, record, get_wal=get_wal),
+        *judge_reach(
+            seen.reach,
+            record,
+            target,
+            seen.sighting,
+            may_come=get_wal or request.standby_mode,
+            other_ways=find_other_ways(seen.reach, record, archive.histories, archive.runs),
+        ),
+    ]
 
 
 def _version(record: BackupRecord) -> int:
