@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import selectors
 import shlex
@@ -60,11 +61,13 @@ def run(  # noqa: PLR0913  the one place where programs are started; all but arg
     """Run a program to its end and return how it ended.
 
     It runs in its own session, so a Ctrl-C reaches us alone: on any exception here, and at the time limit, its whole
-    group gets stop_signal and after five seconds SIGKILL. die_with_parent: it gets stop_signal too when we are killed
-    (Linux). timeout_s: None is no limit. input: bytes for its standard input; or stdin, a file; otherwise it reads
-    nothing. stdout: a file that takes its output; otherwise output is captured. on_line: called with every line of
-    both outputs as it comes, without its end. on_tick: called about once a second; like on_line it may raise to end the
-    program. shown: argv with secrets masked, for messages. pass_fds: descriptors it gets under the same numbers.
+    group gets stop_signal and after five seconds SIGKILL. So does what is left of the group when the program is killed
+    itself, of which its children know nothing; what a program that ends well leaves behind may hold its output, and we
+    wait for that. die_with_parent: it gets stop_signal too when we are killed (Linux). timeout_s: None is no limit.
+    input: bytes for its standard input; or stdin, a file; otherwise it reads nothing. stdout: a file that takes its
+    output; otherwise output is captured. on_line: called with every line of both outputs as it comes, without its end.
+    on_tick: called about once a second; like on_line it may raise to end the program. shown: argv with secrets masked,
+    for messages. pass_fds: descriptors it gets under the same numbers.
 
     Raises CommandError when it cannot be started, takes too long, or, if check, ends with anything but 0.
     """
@@ -179,7 +182,7 @@ def _run(call: _Call, *, timeout_s: float | None, check: bool, death_signal: int
     except OSError as error:
         raise _not_started(call.shown, error) from error
     with process, _ending(process, stop_signal):
-        output = _Output(process, call)
+        output = _Output(process, call, stop_signal)
         if not output.pump(None if timeout_s is None else time.monotonic() + timeout_s):
             raise CommandError(
                 f"'{call.name}' did not end within {timeout_s:g} seconds",
@@ -195,8 +198,11 @@ def _run(call: _Call, *, timeout_s: float | None, check: bool, death_signal: int
 class _Output:
     """Moves what a process reads and writes, line by line where somebody listens."""
 
-    def __init__(self, process: subprocess.Popen[bytes], call: _Call) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], call: _Call, stop_signal: int) -> None:
         self._process = process
+        self._for_orphans = itertools.chain(
+            [stop_signal] * int(_STOP_GRACE_S // _TICK_S), itertools.repeat(signal.SIGKILL)
+        )
         self._input = memoryview(call.input or b"")
         self._on_line = call.on_line
         self._on_tick = call.on_tick
@@ -217,7 +223,7 @@ class _Output:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
-                for key, _ in self._selector.select(self._patience(left)):
+                for key, _ in self._selector.select(_TICK_S if left is None else min(left, _TICK_S)):
                     self._move(cast("IO[bytes]", key.fileobj))
                 self._tick()
         try:
@@ -230,15 +236,14 @@ class _Output:
         """Return what was kept of stream."""
         return os.fsdecode(b"".join(self._kept.get(stream, ())))
 
-    def _patience(self, left: float | None) -> float | None:
-        if self._on_tick is None:
-            return left
-        return _TICK_S if left is None else min(left, _TICK_S)
-
     def _tick(self) -> None:
-        if self._on_tick is not None and time.monotonic() >= self._tick_at:
+        if time.monotonic() < self._tick_at:
+            return
+        if (self._process.poll() or 0) < 0:
+            _signal_group(self._process, next(self._for_orphans))
+        if self._on_tick is not None:
             self._on_tick()
-            self._tick_at = time.monotonic() + _TICK_S
+        self._tick_at = time.monotonic() + _TICK_S
 
     def _register(self, stream: IO[bytes], event: int) -> None:
         os.set_blocking(stream.fileno(), False)

@@ -99,6 +99,16 @@ def test_the_time_limit_ends_the_whole_group(tmp_path):
     assert wait_gone(int((tmp_path / "pid").read_text()))
 
 
+def test_of_a_killed_program_the_children_that_hold_its_output_are_ended(tmp_path):
+    script = f"sleep 600 & echo $! > {tmp_path}/pid; kill -9 $$"
+    assert runner.run(["sh", "-c", script], timeout_s=None, check=False).status == -signal.SIGKILL
+    assert wait_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_of_a_program_that_ended_well_the_children_may_end_their_work():
+    assert runner.run(["sh", "-c", "(sleep 2; echo done) &"], timeout_s=60).stdout == "done\n"
+
+
 def test_the_time_limit_holds_for_a_program_that_closed_its_output():
     with pytest.raises(CommandError, match="within"):
         runner.run(["sh", "-c", "exec >&- 2>&-; sleep 60"], timeout_s=0.5)
