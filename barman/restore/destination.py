@@ -41,6 +41,16 @@ class Seen(NamedTuple):
     is_mount: bool = False
 
 
+class Allowed(NamedTuple):
+    """What the destination may be. full: what is there may stay, and be made equal. mount_point: of a file system."""
+
+    full: bool = False
+    mount_point: bool = False
+
+
+NEW_ONLY = Allowed()
+
+
 def wanted_places(plan: RestorePlan) -> list[Wanted]:
     """Return the directories the plan writes to, which must be empty, the destination first."""
     places = [Wanted("the destination", plan.destination)]
@@ -50,30 +60,31 @@ def wanted_places(plan: RestorePlan) -> list[Wanted]:
     return places
 
 
-def require_usable(
-    plan: RestorePlan, paths: ServerPaths, staging: Path | None, *, may_be_full: bool = False
-) -> list[Seen]:
+def require_usable(plan: RestorePlan, paths: ServerPaths, staging: Path | None, allowed: Allowed) -> list[Seen]:
     """Refuse unless every directory the plan writes to is empty or missing, writable, and none of barman's own.
 
-    None may lie in another, whatever links lead there. may_be_full: what is there may stay, and be made equal. Returns
-    what there is, in the order of wanted_places.
+    None may lie in another, whatever links lead there. Returns what there is, in the order of wanted_places.
     """
     own = {os.path.realpath(directory) for directory in paths.directories}
     places = wanted_places(plan)
     seen = [look(place.path) for place in places]
-    judge_places(places, seen, own=own, may_be_full=may_be_full)
+    judge_places(places, seen, own=own, allowed=allowed)
     if staging is not None:
         require_writable(Wanted("the staging path", staging), look(staging))
     return seen
 
 
-def judge_places(
-    places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterable[str], may_be_full: bool = False
-) -> None:
+def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterable[str], allowed: Allowed) -> None:
     """Refuse the first place that cannot be used, by what there is. own: barman's directories on that host."""
     destination = places[0].path
     if ":" in str(destination):
         raise Refused(f"the destination must not contain ':': {destination}")
+    if seen[0].is_mount and not seen[0].names and not allowed.mount_point:
+        raise Refused(
+            f"the destination is a mount point: {destination}",
+            hint="PostgreSQL's documentation advises against that: choose a directory below it, or add "
+            "--allow-mount-point.",
+        )
     _require_apart(places, seen)
     for place, found in zip(places, seen, strict=True):
         if not place.path.is_absolute():
@@ -82,7 +93,7 @@ def judge_places(
         if not found.is_directory:
             what = "is not a directory" if found.existing == str(place.path) else "cannot be made"
             raise Refused(f"{place.what} {what}: {place.path}: {found.existing} is not a directory")
-        if not may_be_full:
+        if not allowed.full:
             _require_empty(place, found)
         require_writable(place, found)
 

@@ -12,7 +12,7 @@ from barman.host.transfer import copy_file
 from barman.postgres.versions import Feature, supports
 from barman.restore.combine import combine, find_combiner, stage, staging_directory
 from barman.restore.delta import horizon_of, render_mark, require_updatable, trusted_before
-from barman.restore.destination import make_places, require_space, require_usable, wanted_places
+from barman.restore.destination import NEW_ONLY, Allowed, make_places, require_space, require_usable, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST
 from barman.restore.extract import extract_all
 from barman.restore.fetch import configured_flow, copy_trees, data_route, make_links, whole_route
@@ -48,11 +48,11 @@ class DataPlacer:
         reporter: Reporter,
         *,
         is_final: bool = True,
-        may_update: bool = False,
+        allowed: Allowed = NEW_ONLY,
     ) -> None:
         """settings: those of the server, with what the request overrides. is_final: PostgreSQL will run on them.
 
-        may_update: what is in the destination may stay, and be made equal.
+        allowed: what may be in the destination.
         """
         self._paths: ServerPaths = server.paths
         self._environment = server.environment()
@@ -62,14 +62,14 @@ class DataPlacer:
         self._settings = settings
         self._reporter = reporter
         self._is_final = is_final
-        self._may_update = may_update
+        self._allowed = allowed
         self._existing: Existing | None = None
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         plan = self._plan
         staging = staging_path(self._settings) if plan.staged else None
-        seen = require_usable(plan, self._paths, staging, may_be_full=self._may_update)
+        seen = require_usable(plan, self._paths, staging, self._allowed)
         if plan.method is Method.COMBINE:
             find_combiner(plan.record, self._settings.path_prefix)
         if any(place.names for place in seen):

@@ -78,7 +78,7 @@ class RestoreRequest:
     staging_wal_directory: where WAL for recovery to a target goes, instead of barman_wal in the destination.
     remote_ssh_command: how to get to the host the destination is on; None: this one. recovery_option_port: of ssh, for
     the barman-wal-restore that fetches WAL on another host. delta: whether what is in the destination may stay and be
-    made equal; None: as configured.
+    made equal; None: as configured. allow_mount_point: whether the destination may be one.
     """
 
     backup: str
@@ -94,4 +94,5 @@ class RestoreRequest:
     remote_ssh_command: str | None = None
     recovery_option_port: int | None = None
     delta: bool | None = None
+    allow_mount_point: bool = False
     overrides: Overrides = field(default_factory=Overrides)

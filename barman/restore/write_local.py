@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from barman.config.settings import ServerSettings
     from barman.progress import Reporter
+    from barman.restore.destination import Allowed
     from barman.restore.prepare import Prepared
     from barman.restore.room import Mount
     from barman.restore.settings_plan import SettingsPlan
@@ -39,15 +40,15 @@ class LocalWriter:
         settings: ServerSettings,
         reporter: Reporter,
         *,
-        may_update: bool,
+        allowed: Allowed,
     ) -> None:
-        """settings, may_update: as of DataPlacer."""
+        """settings, allowed: as of DataPlacer."""
         self._server = server
         self._prepared = prepared
         self._plan = prepared.plan
         self._settings = settings
         self._reporter = reporter
-        self._placer = DataPlacer(server, prepared, settings, reporter, may_update=may_update)
+        self._placer = DataPlacer(server, prepared, settings, reporter, allowed=allowed)
 
     def mounts(self) -> Sequence[Mount]:
         """Return the file systems that are written to."""

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from barman.host.session import Session
     from barman.progress import Bar, Reporter
     from barman.restore.delta import Existing
+    from barman.restore.destination import Allowed
     from barman.restore.inventory import Inventory
     from barman.restore.prepare import Prepared
     from barman.restore.room import Mount
@@ -87,9 +88,9 @@ class RemoteWriter:
         session: Session,
         reporter: Reporter,
         *,
-        may_update: bool,
+        allowed: Allowed,
     ) -> None:
-        """settings: those of the server with what the request overrides. may_update: what is there may stay."""
+        """settings: those of the server with what the request overrides. allowed: what may be there."""
         self._server = server
         self._prepared = prepared
         self._plan = prepared.plan
@@ -109,7 +110,7 @@ class RemoteWriter:
             self._combiner = RemoteCombiner(
                 server, prepared, settings, session, facts, self._pusher, reporter, staging=staging
             )
-        self._may_update = may_update
+        self._allowed = allowed
         self._existing: Existing | None = None
         self._damage: list[str] = []
 
@@ -124,7 +125,7 @@ class RemoteWriter:
         facts = self._facts
         require_rsync(facts, self._session.name)
         own = {os.path.realpath(path) for path in self._server.paths.directories} if facts.is_this_host else set()
-        judge_places(self._wanted, facts.seen, own=own, may_be_full=self._may_update)
+        judge_places(self._wanted, facts.seen, own=own, allowed=self._allowed)
         if any(place.names for place in facts.seen):
             self._existing = look_closer_there(self._session, self._plan.destination)
             require_updatable(

@@ -165,6 +165,22 @@ def test_a_full_disk_is_named(limit, reason, server, options, place):
         assert not (disk / "data" / "global" / "pg_control").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system")
+def test_a_mount_point_holds_a_new_cluster_only_on_demand_and_is_updated_as_any_other(server, options, place):
+    disk = place / "disk"
+    disk.mkdir()
+    with small_disk(disk, "size=900m"):
+        text = _refused(server, disk, *options)
+        assert f"the destination is a mount point: {disk}" in text
+        assert "choose a directory below it, or add --allow-mount-point" in text
+        assert not list(disk.iterdir())
+
+        server.run("restore", "latest", disk, "--allow-mount-point", *options)
+        (disk / "PG_VERSION").unlink()
+        server.run("restore", "latest", disk, "--delta-restore", *options)
+        assert (disk / "PG_VERSION").exists()
+
+
 def test_a_host_without_rsync_is_refused_before_anything_is_written(server, scratch, place):
     programs = scratch / "bin"
     programs.mkdir()

@@ -108,6 +108,7 @@ def _path_option(name: str, text: str) -> Callable[[Callable[..., Any]], Callabl
     default=None,
     help="Make what is in the destination equal to the backup: only what differs is written.",
 )
+@click.option("--allow-mount-point", is_flag=True, help="The destination may be where a file system is mounted.")
 @click.option("--remote-ssh-command", metavar="COMMAND", help="Restore to the host this ssh command leads to.")
 @click.option("--snapshot-recovery-instance", hidden=True)
 @click.option("--gcp-zone", "--snapshot-recovery-zone", "gcp_zone", hidden=True)

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from barman.catalog.layout import ServerPaths
 from barman.errors import Refused
-from barman.restore.destination import make_places, require_space, require_usable
+from barman.restore.destination import (
+    NEW_ONLY,
+    Allowed,
+    Seen,
+    Wanted,
+    judge_places,
+    make_places,
+    require_space,
+    require_usable,
+)
 from barman.restore.mounts import measure_mounts
 from barman.restore.placements import Placement
 from barman.restore.room import Room
 from tests.support.plans import make_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def paths(tmp_path):
 
 def _check(paths: ServerPaths, destination: Path, **changes: object) -> None:
     staging = changes.pop("staging", None)
-    require_usable(make_plan(destination, **changes), paths, staging)  # type: ignore[arg-type]
+    require_usable(make_plan(destination, **changes), paths, staging, NEW_ONLY)  # type: ignore[arg-type]
 
 
 def test_missing_and_empty_places_can_be_used(paths, tmp_path):
@@ -71,6 +77,25 @@ def test_places_of_tablespaces_and_wal_are_looked_at_too(paths, tmp_path):
     with pytest.raises(Refused, match="WAL staging directory is not empty"):
         _check(paths, tmp_path / "new", wal_directory=tmp_path / "full")
     _check(paths, tmp_path / "new", wal_directory=tmp_path / "new" / "barman_wal")
+
+
+def test_a_new_cluster_gets_no_mount_point_unless_told_to():
+    cold = Wanted("the location of tablespace 'cold'", Path("/ssd"))
+    places = [Wanted("the destination", Path("/mnt")), cold]
+
+    def judge(*names: str, **allowed: bool) -> None:
+        seen = [Seen(str(place.path), str(place.path), is_directory=True, is_mount=True) for place in places]
+        judge_places(places, [seen[0]._replace(names=names), seen[1]], own=[], allowed=Allowed(**allowed))
+
+    for allowed in ({}, {"full": True}):
+        with pytest.raises(Refused, match="the destination is a mount point: /mnt") as caught:
+            judge(**allowed)
+        assert "below it, or add --allow-mount-point" in str(caught.value.hint)
+    judge(mount_point=True)
+    judge("PG_VERSION", full=True)
+    with pytest.raises(Refused, match="is not empty") as caught:
+        judge("lost+found", mount_point=True)
+    assert "below it" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("staging", ["new", ".", "new/base", "cold", "link/x", "cold/pg"])
