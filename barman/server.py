@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from barman.errors import ConfigError, UnknownServer
+from barman.config.refusals import unknown_server
+from barman.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from barman.catalog.backups import BackupCatalog
@@ -221,13 +222,5 @@ def open_server(config: Config, name: str) -> Server:
     """The server of that name; whether it is usable (active, disabled, passive) is for the caller. UnknownServer."""
     found = config.servers.get(name)
     if found is None:
-        raise UnknownServer(f"Unknown server '{name}'", hint=_meant(name, config.servers))
+        raise unknown_server(name, config.servers)
     return Server(found, config.globals, config.path)
-
-
-def _meant(name: str, servers: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    like = get_close_matches(name.lower(), {one.lower(): one for one in servers}, n=1)
-    near = next((one for one in servers if one.lower() in like), None)
-    return "See 'barman list-servers'." if near is None else f"Did you mean '{near}'?"

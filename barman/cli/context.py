@@ -14,6 +14,7 @@ from click.exceptions import Exit
 
 from barman import logs
 from barman.cli.render.console import ConsoleOutput
+from barman.config.refusals import colliding_directories, disabled_server
 from barman.errors import BarmanError, ConfigError, UnknownServer
 
 if TYPE_CHECKING:
@@ -204,11 +205,7 @@ class App:
     def require_no_conflicts(self) -> None:
         """ConfigError when directories of different servers collide."""
         if self.config.path_conflicts:
-            raise ConfigError(
-                "the directories of servers collide",
-                problems=self.config.path_conflicts,
-                hint="Give each server directories of its own.",
-            )
+            raise colliding_directories(self.config.path_conflicts)
 
     def _admit(self, name: str, profile: Profile) -> Server | None:
         from barman.server import open_server
@@ -218,14 +215,9 @@ class App:
         if treatment is Treatment.RUN:
             return server
         if treatment is Treatment.REFUSE:
-            problems = (
-                [f"server '{name}' is disabled: {text}" for text in server.config.errors] if kind == "disabled" else []
-            )
-            raise ConfigError(
-                f"server '{name}' is {kind}",
-                problems=problems,
-                hint=f"See 'barman check {name}'." if problems else None,
-            )
+            if kind == "disabled":
+                raise disabled_server(name, server.config.errors)
+            raise ConfigError(f"server '{name}' is {kind}")
         self.output.info(f"Skipping {'temporarily disabled' if kind == 'disabled' else kind} server '{name}'")
         return None
 

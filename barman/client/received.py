@@ -7,13 +7,11 @@ from typing import BinaryIO
 
 from barman.client.remote import ClientError
 from barman.errors import BarmanError
-from barman.postgres.wal_names import is_segment_name
+from barman.postgres.wal_names import SEGMENT_SIZES, is_segment_name
 from barman.storage.compress import codecs
 from barman.wal.hot_program import STOP_RECOVERY
 
 CHUNK = 1 << 20
-
-_SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
 
 
 def finish(path: str, name: str) -> None:
@@ -57,7 +55,7 @@ def require_segment(path: str, name: str, *, system_id: str | None = None) -> No
 
 def is_whole(name: str, size: int) -> bool:
     """Whether size bytes can be all of the plain WAL file name."""
-    return size in _SEGMENT_SIZES if is_segment_name(name) else size > 0
+    return size in SEGMENT_SIZES if is_segment_name(name) else size > 0
 
 
 def _decompress(file: BinaryIO, codec: str, path: str, name: str) -> None:

@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from barman.client.remote import ClientError
-from barman.postgres.wal_names import is_segment_name, next_segment
+from barman.postgres.wal_names import SEGMENT_SIZES, is_segment_name, next_segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,7 +20,6 @@ _CHUNK = 1 << 20
 _ORIGIN = ".origin"
 _FETCHED = ".fetched"
 _CLUSTER = ".cluster"
-_SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
 
 
 def make_own_directory(path: str) -> None:
@@ -173,7 +172,7 @@ class Spool:
 def _is_wanted(path: str, name: str, size: int, system_id: str | None) -> bool:
     if not is_segment_name(name):
         return size > 0
-    if size not in _SEGMENT_SIZES:
+    if size not in SEGMENT_SIZES:
         return False
     from barman.client.received import check_segment
 

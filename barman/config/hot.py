@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from barman.config.active_model import resolve_active_server
 from barman.config.conflicts import find_conflicts
 from barman.config.options import SERVER_OPTIONS
+from barman.config.refusals import colliding_directories, disabled_server, unknown_server
 from barman.config.resolve import PATH_OPTIONS, resolve_globals, resolve_server
 from barman.config.shared_paths import find_shared_paths
 from barman.config.sources import find_config_file, read_globals, read_sources
 from barman.config.values import INTERVAL
-from barman.errors import ConfigError, UnknownServer
+from barman.errors import ConfigError
 from barman.host.user import become_user
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str,
     sources = read_sources(path)
     conflicts = find_shared_paths({server: _directories(sources, server) for server in sources.servers})
     if conflicts.between:
-        raise ConfigError("the directories of servers collide", problems=conflicts.between)
+        raise colliding_directories(conflicts.between)
     if name not in sources.servers:
-        raise UnknownServer(f"Unknown server '{name}'")
+        raise unknown_server(name, sources.servers)
     active = resolve_active_server(sources, name, only=_WANTED)
     settings = cast("ServerSettings", SimpleNamespace(**active.resolved.values))
     if receives and not settings.active:
@@ -90,8 +91,7 @@ def open_hot_server(explicit: str | None, environ: Mapping[str, str], name: str,
         )
     errors = (*active.errors, *find_conflicts(settings), *conflicts.within.get(name, ()))
     if errors:
-        problems = [f"server '{name}' is disabled: {error}" for error in errors]
-        raise ConfigError(f"server '{name}' is disabled", problems=problems, hint=f"See 'barman check {name}'.")
+        raise disabled_server(name, errors)
     values: dict[str, Any] = {**installation, **active.resolved.values, "name": name}
     return HotServer(**{field: values[field] for field in HotServer._fields})
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from barman.errors import WalError
 from barman.postgres.lsn import format_lsn
-from barman.postgres.wal_names import segment_start, segments_per_log, timeline_of
+from barman.postgres.wal_names import SEGMENT_SIZES, segment_start, segments_per_log, timeline_of
 
 LONG_HEADER_SIZE = 40
 
@@ -39,7 +39,6 @@ _LONG = "QII"  # system identifier, segment size, block size
 _LITTLE, _BIG = struct.Struct("<" + _SHORT), struct.Struct(">" + _SHORT)
 _IS_LONG = 0x0002
 _ALL_FLAGS = 0x000F
-_SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
 _PAGE_SIZES = frozenset(1 << bits for bits in range(10, 17))
 
 
@@ -102,7 +101,7 @@ def _form_reason(header: PageHeader) -> str | None:
         return f"no WAL: magic number {header.magic:04X} is of no known PostgreSQL version"
     if header.info & ~_ALL_FLAGS or not header.info & _IS_LONG:
         return f"damaged page header: flags {header.info:04X}"
-    if header.segment_size not in _SEGMENT_SIZES or header.page_size not in _PAGE_SIZES:
+    if header.segment_size not in SEGMENT_SIZES or header.page_size not in _PAGE_SIZES:
         return f"damaged page header: segment size {header.segment_size}, page size {header.page_size}"
     return None
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_SEGMENT_SIZE = 16 * 1024 * 1024
+SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
+"""What segments can be large: 1 MiB to 1 GiB."""
+
 _HIGHEST_LSN = 0xFFFFFFFFFFFFFFFF
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")

@@ -1,4 +1,4 @@
-"""get-wal: find a WAL file wherever it is, and send it decompressed. Hot.
+"""get-wal: send a WAL file of a server as it is wanted. Hot.
 
 A file that is not there is exit code 1. One that is there but cannot be sent whole is STOP_RECOVERY: PostgreSQL must
 not end recovery quietly before it.
@@ -8,36 +8,34 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.config.hot import open_hot_server
 from barman.config.values import is_url
-from barman.errors import BarmanError, ConfigError, StorageError, UserError, WalError
+from barman.errors import ConfigError, StorageError, UserError, WalError
 from barman.host import files
 from barman.host.patience import Patience
-from barman.postgres.wal_header import LONG_HEADER_SIZE, parse_page_header
-from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, WalKind, archive_directory, next_segment, parse_wal_name
+from barman.postgres.wal_names import parse_wal_name
 from barman.storage.compress import codecs
-from barman.storage.compress.decoded import open_decrypted
-from barman.storage.encrypt.openpgp import is_openpgp
-from barman.wal.hot_program import STOP_RECOVERY, Messages, build_parser, drop_standard_output, run_program
+from barman.wal.find import CannotSend, NoSuchWal, decoded, names_from, open_wal, peek, require_archive
+from barman.wal.hot_program import Messages, build_parser, drop_standard_output, run_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from barman.config.hot import HotServer
     from barman.postgres.wal_names import WalName
+    from barman.wal.find import Wal
 
-NOT_FOUND = 1
 BAD_NAME_OR_OUTPUT = 3
 
 PATIENCE_S = 300
 """A receiver that takes nothing for so long is given up; its connection may look alive for two hours."""
 
 _CHUNK = 1 << 20
-_SEGMENT_SIZES = frozenset(1 << bits for bits in range(20, 31))
 
 
 class _BadName(WalError):
@@ -48,55 +46,54 @@ class _BadOutput(UserError):
     exit_code = BAD_NAME_OR_OUTPUT
 
 
-class _NotFound(WalError):
-    exit_code = NOT_FOUND
-
-
-class _CannotSend(WalError):
-    exit_code = STOP_RECOVERY
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run `barman [GLOBAL OPTIONS] get-wal …`, without the program name; returns the exit code."""
     parser, command = build_parser("get-wal", "Fetch a WAL file of a server and write it to standard output.")
     _add_options(command)
     options = parser.parse_args(list(arguments))
     messages = Messages(os.environ, as_json=options.format == "json", quiet=options.quiet)
-    sent = False
 
     def work() -> int:
-        nonlocal sent
         if options.keep_compression and options.compression:
             raise ConfigError(f"--{options.compression} cannot be combined with --keep-compression")
         server = open_hot_server(options.config, os.environ, options.server_name, receives=False)
         if options.test:
-            _require_archive(server)
+            require_archive(server)
             messages.info(f"Ready to retrieve WAL files from the server {server.name}")
             return 0
         name = _parse_name(options.wal_name)
         if is_url(server.wals_directory):
             raise ConfigError(f"the WAL archive of server '{server.name}' is in the cloud", hint=_CLOUD_HINT)
-        if options.stream:
-            sent = True
-            with _Output(sys.stdout.buffer) as output:
-                stream(server, name, options.stream, output)
-            return 0
-        if options.peek:
-            for found in peek(server, name, options.peek):
-                messages.info(found)
-            return 0
-        with _open(server, name, partial=options.partial) as wal:
-            if options.output_directory is None:
-                sent = True
-                with _Output(sys.stdout.buffer) as output:
-                    _send(wal, output, options)
-                return 0
-            _send_to_file(wal, options, messages)
-            return 0
+        try:
+            _answer(server, name, options, messages)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            place = f": {error.filename}" if error.filename is not None else ""
+            raise CannotSend(f"cannot send WAL file {name.text}: {error.strerror}{place}") from error
+        return 0
 
     status = run_program(messages, work)
-    messages.close(data_sent=sent)
+    messages.close()
     return status
+
+
+def _answer(server: HotServer, name: WalName, options: argparse.Namespace, messages: Messages) -> None:
+    if options.peek:
+        for found in peek(server, name, options.peek):
+            messages.info(found)
+    elif options.stream:
+        messages.data_follows()
+        with _Output(sys.stdout.buffer) as output:
+            stream(server, name, options.stream, output)
+    else:
+        with open_wal(server, name, partial=options.partial) as wal:
+            if options.output_directory is not None:
+                _send_to_file(wal, options, messages)
+                return
+            messages.data_follows()
+            with _Output(sys.stdout.buffer) as output:
+                _send(wal, output, options)
 
 
 class _Output:
@@ -126,7 +123,7 @@ class _Output:
         self._target.flush()
 
 
-class _Stuck(_CannotSend):
+class _Stuck(CannotSend):
     """What was written before would keep us for ever, if it were flushed."""
 
 
@@ -135,21 +132,6 @@ def _stuck() -> _Stuck:
 
 
 _CLOUD_HINT = "Fetch it with barman cloud-wal-restore."
-
-
-def _require_archive(server: HotServer) -> None:
-    """Raise UserError if the archive is not where it should be: its file system is not mounted, say."""
-    directory = server.wals_directory
-    if not is_url(directory) and not os.path.isdir(directory):
-        raise UserError(
-            f"the WAL archive of server '{server.name}' is not there: {directory}",
-            hint=f"Is its file system mounted? A new server has one after 'barman check {server.name}'.",
-        )
-
-
-def _not_found(server: HotServer, name: WalName) -> _NotFound:
-    _require_archive(server)
-    return _NotFound(f"WAL file '{name.text}' not found in server '{server.name}'")
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -189,68 +171,36 @@ def _parse_name(text: str) -> WalName:
         raise _BadName(f"'{text}' is not a valid wal file name") from None
 
 
-class _Wal(NamedTuple):
-    """A file that was found. file: decrypted. codec: its compression, None if it is plain. size: of file."""
-
-    name: WalName
-    path: str
-    file: BinaryIO
-    size: int
-    codec: str | None
-    is_encrypted: bool
-    filters: codecs.CustomFilters | None
-
-
-def peek(server: HotServer, name: WalName, count: int) -> Iterator[str]:
-    """Yield up to count names of files that are there, from name on without a gap; of other than segments only name."""
-    segment_size: int | None = None
-    current = name.text
-    while count and any(os.path.exists(path) for path in _complete_places(server, current)):
-        yield current
-        count -= 1
-        if name.kind is not WalKind.SEGMENT or not count:
-            return
-        if segment_size is None:
-            segment_size = _segment_size(server, parse_wal_name(current))
-        current = next_segment(current, segment_size)
-
-
 def stream(server: HotServer, name: WalName, count: int, target: BinaryIO) -> None:
     """Write up to count files, from name on without a gap, as a tar archive; each is flushed when it is complete.
 
-    They are compressed as they are stored, unless the receiver could not decompress them. _NotFound if there is none;
+    They are compressed as they are stored, unless the receiver could not decompress them. NoSuchWal if there is none;
     what is wrong with a later one raises, too, when those before it have been written.
     """
     # Here, because only this needs it.
     import tarfile
 
-    is_first = True
-    for found in peek(server, name, count):
+    for following in itertools.islice(names_from(server, name), count):
         try:
-            with _open(server, parse_wal_name(found), partial=False) as wal:
+            with open_wal(server, following, partial=False) as wal:
                 _add_to_stream(wal, target)
-        except _NotFound:
-            if is_first:
+        except NoSuchWal:
+            if following == name:
                 raise
-            # It is still arriving, or went away in this moment.
             break
-        is_first = False
-    if is_first:
-        raise _not_found(server, name)
     target.write(bytes(2 * tarfile.BLOCKSIZE))
     target.flush()
 
 
-def _add_to_stream(wal: _Wal, target: BinaryIO) -> None:
+def _add_to_stream(wal: Wal, target: BinaryIO) -> None:
     import tarfile
 
-    if wal.codec is None and wal.name.kind is WalKind.SEGMENT and wal.size not in _SEGMENT_SIZES:
-        raise _CannotSend(f"WAL file {wal.path} is damaged: {wal.size} bytes are no segment")
+    wal.require_whole()
     with contextlib.ExitStack() as stack:
         source, size = wal.file, wal.size
         if wal.codec == "custom":
             # The filter is known here only. Its output is a file, so its size can be told beforehand.
-            source = stack.enter_context(_decoded(wal))
+            source = stack.enter_context(decoded(wal))
             size = os.fstat(source.fileno()).st_size
         member = tarfile.TarInfo(wal.name.text)
         member.size = size
@@ -260,151 +210,44 @@ def _add_to_stream(wal: _Wal, target: BinaryIO) -> None:
             target.write(chunk)
             left -= len(chunk)
         if left:
-            raise _CannotSend(f"WAL file {wal.path} was cut short while it was sent")
+            raise CannotSend(f"WAL file {wal.path} was cut short while it was sent")
         target.write(bytes(-size % tarfile.BLOCKSIZE))
         target.flush()
 
 
-def _segment_size(server: HotServer, name: WalName) -> int:
-    """Return the size of a segment: a plain file shows it, of a compressed one the first page tells."""
-    with _open(server, name, partial=False) as wal:
-        if wal.codec is None and wal.size in _SEGMENT_SIZES:
-            return wal.size
-        try:
-            with _decoded(wal) as reader:
-                size = parse_page_header(reader.read(LONG_HEADER_SIZE)).segment_size
-        except (StorageError, WalError) as error:
-            raise _CannotSend(f"WAL file {wal.path} is damaged: {error.message}") from error
-        return size if size in _SEGMENT_SIZES else DEFAULT_SEGMENT_SIZE
-
-
-def _complete_places(server: HotServer, name: str) -> tuple[str, str, str]:
-    return (
-        os.path.join(server.wals_directory, archive_directory(name), name),
-        os.path.join(server.incoming_wals_directory, name),
-        os.path.join(server.streaming_wals_directory, name),
-    )
-
-
-def _places(server: HotServer, name: WalName, *, partial: bool) -> tuple[str, ...]:
-    """Return where to look, in order; files move while we do, so some places come twice."""
-    archived, incoming, streaming = _complete_places(server, name.text)
-    if not partial or name.kind is not WalKind.SEGMENT:
-        return archived, incoming, streaming, archived
-    return (
-        archived,
-        incoming,
-        streaming,
-        f"{streaming}.partial",
-        streaming,
-        f"{archived}.partial",
-        f"{incoming}.partial",
-        archived,
-    )
-
-
-@contextlib.contextmanager
-def _open(server: HotServer, name: WalName, *, partial: bool) -> Iterator[_Wal]:
-    """Open the first complete file that goes by the name; _NotFound if there is none."""
-    filters = server.custom_filters()
-    for path in _places(server, name, partial=partial):
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - closed below
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        with file:
-            wal = _inspect(name, path, file, filters)
-            if _is_still_arriving(wal, server):
-                continue
-            if not wal.is_encrypted:
-                yield wal
-                return
-            with _decrypted(wal, server) as plain:
-                yield _inspect(name, path, plain, filters)
-                return
-    raise _not_found(server, name)
-
-
-def _inspect(name: WalName, path: str, file: BinaryIO, filters: codecs.CustomFilters | None) -> _Wal:
-    descriptor = file.fileno()
-    # Not file.read: a filter will be given the descriptor, which must stand at the beginning.
-    first_bytes = os.pread(descriptor, codecs.LONGEST_MAGIC, 0)
-    codec = codecs.identify(first_bytes, custom=filters)
-    return _Wal(name, path, file, os.fstat(descriptor).st_size, codec, is_openpgp(first_bytes), filters)
-
-
-def _decrypted(wal: _Wal, server: HotServer) -> BinaryIO:
-    """Return what the file holds decrypted, as a real file."""
-    try:
-        return open_decrypted(wal.file, server.decryption())
-    except BarmanError as error:
-        raise _CannotSend(f"WAL file {wal.path} cannot be sent: {error.message}", hint=error.hint) from error
-
-
-def _is_still_arriving(wal: _Wal, server: HotServer) -> bool:
-    """Whether this is the beginning of a file that somebody is writing: archived files are whole or damaged."""
-    if wal.path.startswith(os.path.join(server.wals_directory, "")):
-        return False
-    if wal.path.endswith(".partial"):
-        return wal.size == 0
-    return wal.name.kind is WalKind.SEGMENT and wal.codec is None and wal.size not in _SEGMENT_SIZES
-
-
-def _send_to_file(wal: _Wal, options: argparse.Namespace, messages: Messages) -> None:
+def _send_to_file(wal: Wal, options: argparse.Namespace, messages: Messages) -> None:
     path = os.path.join(options.output_directory, wal.name.text)
     messages.info(f"Sending WAL '{wal.name.text}' into '{path}' file")
-    try:
-        with files.replacing(path) as target:
-            _send(wal, target, options)
-    except OSError as error:
-        raise _BadOutput(f"unable to write {path}: {error.strerror}") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            target = stack.enter_context(files.replacing(path))
+        except OSError as error:
+            raise _BadOutput(f"unable to write {path}: {error.strerror}") from error
+        _send(wal, target, options)
 
 
-def _send(wal: _Wal, target: BinaryIO, options: argparse.Namespace) -> None:
-    """Write the file as wanted. _CannotSend if it is damaged or cannot be written whole."""
+def _send(wal: Wal, target: BinaryIO, options: argparse.Namespace) -> None:
+    """Write the file as wanted. CannotSend if it is damaged."""
+    wal.require_whole()
     try:
-        if options.keep_compression or wal.path.endswith(".partial") or _has_wanted_form(wal, options.compression):
-            _copy(wal, wal.file, target, check=wal.codec is None and not wal.path.endswith(".partial"))
+        if options.keep_compression or wal.codec == options.compression:
+            _copy(wal.file, target)
         elif options.compression is None:
-            with _decoded(wal) as reader:
-                _copy(wal, reader, target, check=True)
+            with decoded(wal) as reader:
+                wal.require_size(_copy(reader, target))
         else:
-            with _decoded(wal) as reader:
+            with decoded(wal) as reader:
                 level = codecs.resolve_level(options.compression, None)
                 codecs.compress_stream(reader, target, options.compression, level)
         target.flush()
-    except BrokenPipeError:
-        raise
     except StorageError as error:
-        raise _CannotSend(f"WAL file {wal.path} is damaged: {error.message}") from error
-    except OSError as error:
-        if options.output_directory is not None:
-            raise
-        raise _CannotSend(f"cannot send WAL file {wal.path}: {error.strerror}") from error
+        raise CannotSend(f"WAL file {wal.path} is damaged: {error.message}") from error
 
 
-def _has_wanted_form(wal: _Wal, wanted: str | None) -> bool:
-    return wal.codec == wanted
-
-
-@contextlib.contextmanager
-def _decoded(wal: _Wal) -> Iterator[BinaryIO]:
-    """Give a reader of what the file holds once decompressed."""
-    if wal.codec is None:
-        yield wal.file
-        return
-    try:
-        reader = codecs.open_reader(wal.file, wal.codec, custom=wal.filters)
-    except BarmanError as error:
-        raise _CannotSend(f"WAL file {wal.path} cannot be decompressed: {error.message}", hint=error.hint) from error
-    with reader:
-        yield reader
-
-
-def _copy(wal: _Wal, source: BinaryIO, target: BinaryIO, *, check: bool) -> None:
+def _copy(source: BinaryIO, target: BinaryIO) -> int:
+    """Return how many bytes there were."""
     size = 0
     while chunk := source.read(_CHUNK):
         target.write(chunk)
         size += len(chunk)
-    if check and wal.name.kind is WalKind.SEGMENT and size not in _SEGMENT_SIZES:
-        raise _CannotSend(f"WAL file {wal.path} is damaged: {size} bytes are no segment")
+    return size

@@ -37,6 +37,7 @@ class Messages:
         self._json: dict[str, list[str]] | None = {} if as_json else None
         self._quiet = quiet
         self._log: tuple[str, str] | None = None
+        self._has_data = False
 
     def log_to(self, path: str | None, line_format: str) -> None:
         """Write warnings and errors to a log file, too, one line each, as the other commands of barman do.
@@ -60,9 +61,13 @@ class Messages:
         """Why the exit code is not 0."""
         self._tell("ERROR", message, hint)
 
-    def close(self, *, data_sent: bool = False) -> None:
-        """Print the JSON object, unless standard output was used for data."""
-        if self._json is not None and not self._quiet and not data_sent:
+    def data_follows(self) -> None:
+        """Standard output is for data from now on, so no JSON object will end it."""
+        self._has_data = True
+
+    def close(self) -> None:
+        """Print the JSON object."""
+        if self._json is not None and not self._quiet and not self._has_data:
             import json
 
             sys.stdout.write(json.dumps(self._json, sort_keys=True))
@@ -70,9 +75,10 @@ class Messages:
 
     def _tell(self, level: str, message: str, hint: str | None = None) -> None:
         address = f" (ssh host: {self._client})" if self._client else ""
-        self._write_log(level, f"{message}{address}")
+        behind = f" (HINT: {hint})" if hint else ""
+        self._write_log(level, f"{message}{address}{behind}")
         if self._json is not None:
-            self._json.setdefault(f"_{level}", []).append(message)
+            self._json.setdefault(f"_{level}", []).append(f"{message}{behind}")
             return
         sys.stderr.write(f"{level}: {message}{address}\n")
         if hint:
@@ -149,11 +155,11 @@ def run_program(messages: Messages, work: Callable[[], int]) -> int:
 
 
 def _report(messages: Messages, error: BarmanError) -> int:
-    problems = error.problems if isinstance(error, ConfigError) else ()
-    for problem in problems:
-        messages.error(problem)
-    if not problems:
-        messages.error(error.message, error.hint)
+    # Problems say all that the message of an error sums up.
+    lines = (error.problems if isinstance(error, ConfigError) else ()) or (error.message,)
+    for line in lines[:-1]:
+        messages.error(line)
+    messages.error(lines[-1], error.hint)
     return error.exit_code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import re
@@ -120,6 +121,13 @@ def test_partial_files_are_sent_only_on_request_and_never_empty(archive, get_wal
     assert get_wal("main", wal(1))[0] == 1
     assert get_wal("-P", "main", wal(1))[:2] == (0, b"p" * SIZE)
     assert get_wal("-P", "main", wal(2))[:2] == (0, b"q" * SIZE)
+
+
+def test_a_compressed_partial_file_is_decompressed_unless_told_otherwise(archive, get_wal):
+    archive.put("wals", f"{wal(1)}.partial", gzip.compress(b"a" * SIZE))
+    assert get_wal("-P", "main", wal(1))[:2] == (0, b"a" * SIZE)
+    status, kept, _ = get_wal("-P", "--keep-compression", "main", wal(1))
+    assert (status, gzip.decompress(kept)) == (0, b"a" * SIZE)
 
 
 def test_a_complete_file_comes_before_a_partial_one(archive, get_wal):
@@ -240,6 +248,26 @@ def test_an_inactive_server_gives_and_a_disabled_one_does_not(archive, get_wal, 
     assert "server 'main' is disabled: " in err
 
 
+@pytest.mark.parametrize(
+    ("server", "name", "hint"),
+    [
+        (SERVER.replace("host=a", "'oops") + "backup_method = nonsense\n", "main", "See 'barman check main'."),
+        (SERVER, "Main", "Did you mean 'main'?"),
+        (SERVER + SERVER.replace("main", "two") + "backup_directory = {home}/main\n", "main", "Give each server"),
+    ],
+    ids=["disabled", "unknown", "colliding"],
+)
+def test_what_is_wrong_is_told_with_what_to_do_about_it(archive, get_wal, server, name, hint):
+    write_configuration(archive.root, server.format(home=archive.root / "home"))
+    status, _, said = get_wal(name, wal(1))
+    assert status == 1
+    *errors, last = said.splitlines()
+    assert [line[:7] for line in errors] == ["ERROR: "] * len(errors)
+    assert last.startswith(f"HINT: {hint}")
+    document = json.loads(get_wal(name, wal(1), globals_=("-f", "json"))[1])
+    assert f" (HINT: {hint}" in document["_ERROR"][-1]
+
+
 def test_an_archive_in_the_cloud_is_read_by_another_command(get_wal, tmp_path):
     write_configuration(tmp_path, SERVER + "wals_directory = s3://bucket/x\n")
     assert get_wal("main", wal(1))[0] == 1
@@ -328,6 +356,22 @@ def test_a_receiver_that_takes_nothing_is_given_up(archive, monkeypatch, capsys)
         assert get.main(["-c", str(archive.conf), "get-wal", "main", wal(1)]) == STOP_RECOVERY
     assert "nothing has moved for 1 seconds" in capsys.readouterr().err
     os.close(reader)
+
+
+@pytest.mark.parametrize("options", [[], ["--peek", "2"], ["--stream", "2"]], ids=str)
+@pytest.mark.parametrize("faulty", ["file", "directory"])
+def test_a_file_that_cannot_be_opened_is_not_taken_for_a_missing_one(archive, get_wal, options, faulty):
+    place = archive.main / "wals" / wal(1)[:16]
+    archive.put("wals", wal(2), b"a" * SIZE)
+    if faulty == "directory":
+        (archive.main / "wals" / wal(2)[:16]).rename(place.with_name("elsewhere"))
+        place = archive.main / "wals" / wal(1)[:16]
+        place.symlink_to(place)
+    else:
+        (place / wal(1)).symlink_to(wal(1))
+    status, out, said = get_wal(*options, "main", wal(1))
+    assert (status, out) == (STOP_RECOVERY, b"")
+    assert re.match(f"ERROR: cannot send WAL file {wal(1)}: .*: .*{wal(1)}\n$", said)
 
 
 @pytest.mark.parametrize("options", [[], ["--test"], ["--stream", "2"]], ids=str)
