@@ -17,7 +17,7 @@ from barman.catalog.selection import latest
 from barman.catalog.wal_archive import archive_key
 from barman.errors import CatalogError, Encrypted, StorageError
 from barman.host import clock
-from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, WalKind, is_wal_name, next_segment, parse_wal_name
+from barman.postgres.wal_names import DEFAULT_SEGMENT_SIZE, is_segment_name, is_wal_name, next_segment
 from barman.wal.continuity import find_costly_gaps, view_wal
 from barman.wal.segment_check import Cluster, SegmentChecker, cluster_of, find_waldump
 
@@ -258,14 +258,14 @@ def _batches(names: Iterator[str], segment_size: int) -> Iterator[tuple[list[str
     batch = list(itertools.islice(names, size))
     while batch:
         following = list(itertools.islice(names, size))
-        yield batch, _overlap(batch[-1], following, segment_size)
+        yield batch, _overlap(batch, following, segment_size)
         batch = following
 
 
-def _overlap(last: str, following: Sequence[str], segment_size: int) -> str | None:
-    if parse_wal_name(last).kind is not WalKind.SEGMENT:
-        return None
-    wanted = next_segment(last, segment_size)
+def _overlap(batch: Sequence[str], following: Sequence[str], segment_size: int) -> str | None:
+    """Return the segment that follows the last one of batch, behind which labels may stand."""
+    last = next((name for name in reversed(batch) if is_segment_name(name)), None)
+    wanted = None if last is None else next_segment(last, segment_size)
     return wanted if wanted in following else None
 
 

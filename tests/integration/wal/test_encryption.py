@@ -234,6 +234,24 @@ def test_a_file_the_sender_encrypted_stays_as_it_is(server, ring):
     assert catalogue(server)[-1][3:] == ["None", "gpg"]
 
 
+def test_what_the_sender_encrypted_may_come_again_to_who_cannot_look_into_it(server, public_ring):
+    deliver(server.incoming, ONE, TWO)
+    server.run("archive-wal")
+    one, two = (stored(server, name).read_bytes() for name in (ONE, TWO))
+    # As if archive_command had encrypted them: nothing is noted of what they hold.
+    put(server.incoming / THREE, one)
+    server.run("archive-wal")
+    put(server.incoming / THREE, one)
+    server.run("archive-wal")
+    assert (errors(server), left(server.incoming)) == ({}, [])
+    put(server.incoming / THREE, two)
+
+    server.run("archive-wal")
+
+    assert errors(server) == {THREE: "duplicate"}
+    assert stored(server, THREE).read_bytes() == one
+
+
 def test_damage_is_told_from_a_missing_passphrase(server, ring):
     server.set(**DECRYPTED)
     deliver(server.incoming, ONE)
