@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.host.files import write_durably
+from barman.postgres.control_file import parse_limits
+from barman.restore.advice import find_shortfalls
+from barman.restore.exclusions import HELD_BACK
 from barman.restore.settings_plan import plan_settings
 
 if TYPE_CHECKING:
@@ -54,7 +58,8 @@ def configure(plan: RestorePlan, root: Path) -> SettingsPlan:
     """Put everything out of force that must not act in the restored cluster, and write the recovery settings.
 
     root: where the destination's files can be written: the destination itself, or what was brought here from it.
-    Returns what was done. A file that is changed leaves its former self in FILE.origin.
+    Returns what was done. A file that is changed leaves its former self in FILE.origin. What falls short of the limits
+    of the origin is noted, if the plan could not tell.
     """
     settings = plan_settings(
         DirectoryFiles(root),
@@ -67,6 +72,10 @@ def configure(plan: RestorePlan, root: Path) -> SettingsPlan:
         _write(root / name, text)
     if plan.recovery.signal is not None:
         write_durably(root / plan.recovery.signal, b"", mode=_FILE_MODE)
+    control = root / HELD_BACK
+    if plan.settings is None and control.exists():
+        shortfalls = find_shortfalls(settings, parse_limits(control.read_bytes()))
+        settings = replace(settings, notes=(*settings.notes, *shortfalls))
     return settings
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from barman.errors import Refused
+from barman.errors import NotFound, Refused
 from barman.postgres.control_file import parse_limits
 from barman.postgres.manifest import read_files
 from barman.postgres.wal_names import segment_name, segment_number
@@ -14,7 +14,8 @@ from barman.postgres.wal_runs import collect_runs
 from barman.restore.configure import DirectoryFiles
 from barman.restore.exclusions import CONTROL_FILE, MANIFEST, is_excluded
 from barman.restore.fetch import tree_size
-from barman.restore.plan import ArchiveView, BackupFiles, Tarball
+from barman.restore.plan import ArchiveView, BackupFiles, Configuration, Tarball
+from barman.restore.tarred_settings import look_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from barman.postgres.wal_runs import SegmentRuns
     from barman.restore.fetch import Route
     from barman.restore.timelines import Histories
+    from barman.storage.encrypt.gpg import Decryption
 
 # A crash leaves a batch of files without lines; a longer hole is a real one.
 _PROBED_IN_HOLE = 4096
@@ -77,20 +79,25 @@ def restored_sizes(
     return _by_tablespace((path, found.get(path, 0)) for path in wanted or {})
 
 
-def readable_config(
-    paths: ServerPaths, record: BackupRecord, files: Mapping[BackupId, BackupFiles]
-) -> DirectoryFiles | None:
-    """Return the configuration files of the backup, but for what a restore leaves out; None if they are in tarballs."""
-    if files[record.backup_id].tarballs:
-        return None
-    return DirectoryFiles(paths.data_dir(record.backup_id), is_absent=is_excluded)
+def inspect_configuration(
+    paths: ServerPaths, record: BackupRecord, files: BackupFiles, *, decryption: Decryption | None
+) -> Configuration:
+    """Return the configuration of the backup, but for what a restore leaves out; files: of the same.
 
-
-def server_limits(paths: ServerPaths, record: BackupRecord, files: Mapping[BackupId, BackupFiles]) -> Mapping[str, int]:
-    """Return what the server of the backup was limited to (control_file.parse_limits); {} if that is in a tarball."""
-    if files[record.backup_id].tarballs:
-        return {}
-    return parse_limits((paths.data_dir(record.backup_id) / CONTROL_FILE).read_bytes())
+    Of tarballs no more is read than is quick.
+    """
+    data = paths.data_dir(record.backup_id)
+    for tarball in files.tarballs:
+        if tarball.oid is None:
+            tarred = look_into(data / tarball.name, data / MANIFEST, decryption=decryption)
+            try:
+                return Configuration(tarred, parse_limits(tarred.control_file()))
+            except NotFound as error:
+                return Configuration(tarred, unread=(error.message,))
+    return Configuration(
+        DirectoryFiles(data, is_absent=is_excluded),
+        parse_limits((data / CONTROL_FILE).read_bytes()),
+    )
 
 
 def view_archive(archive: WalArchive, streaming: Path, record: BackupRecord, histories: Histories) -> ArchiveView:

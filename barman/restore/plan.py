@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.record import BackupRecord, Status
-from barman.errors import Refused
+from barman.errors import NotFound, Refused
 from barman.postgres.versions import Feature, supports
 from barman.restore.access import choose_access, choose_wal_directory, own_wal_directory
 from barman.restore.advice import advise, find_shortfalls
@@ -82,12 +82,23 @@ class ArchiveView:
 
 
 @dataclass(frozen=True, slots=True)
+class Configuration:
+    """How the cluster was configured. files: None if nobody looked: they are in tarballs, to be unpacked anyway.
+
+    limits: of the server, as the control file has them; {} if that is not known. unread: why something is not known.
+    """
+
+    files: ConfigFiles | None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What was found when the backup and the archive were looked at.
 
     reach: all WAL there is on the way (reach.plan_reach). sighting: of the target in it; None without one. sizes: of
-    the restored cluster, as BackupFiles has them. config: the configuration files of the backup, None where they cannot
-    be read without unpacking it. limits: of the server, as the control file has them; {} if that is not known.
+    the restored cluster, as BackupFiles has them.
     """
 
     files: Mapping[BackupId, BackupFiles]
@@ -95,8 +106,7 @@ class Seen:
     reach: WalPlan
     sighting: Sighting | None = None
     sizes: Mapping[int | None, int] = field(default_factory=dict)
-    config: ConfigFiles | None = None
-    limits: Mapping[str, int] = field(default_factory=dict)
+    config: Configuration = Configuration(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +118,9 @@ class RestorePlan:
     destination; None: on this one. placements: tablespaces outside the data directory; those in place are not
     listed. wal: what recovery needs of what is there; reach: all there is. wal_directory: where copied WAL goes; None:
     none is copied. marks_archived: whether copied WAL is marked as archived, because PostgreSQL owns that directory.
-    settings: what becomes of the configuration files; None: not known before they are unpacked. room: what is written
-    where. rate: how fast, if that was ever measured. warnings: what the operator must hear. advice: what to look after
-    before PostgreSQL is started.
+    settings: what becomes of the configuration files; None: not known before they are unpacked. unread: what of the
+    configuration was not read, and why. room: what is written where. rate: how fast, if that was ever measured.
+    warnings: what the operator must hear. advice: what to look after before PostgreSQL is started.
     """
 
     destination: Path
@@ -128,6 +138,7 @@ class RestorePlan:
     recovery: Recovery
     is_standby: bool
     settings: SettingsPlan | None
+    unread: tuple[str, ...]
     room: tuple[Room, ...]
     rate: Rate | None
     warnings: tuple[str, ...]
@@ -186,9 +197,9 @@ def plan_restore(
     goes_there = method is Method.COMBINE and request.remote_ssh_command is not None
     staging_there = staging.there if goes_there else None
     staged = _staged(chain, seen.files, sends_all=staging_there is not None)
-    settings = _settings(request, record, seen.config, recovery)
+    settings, unread = _settings(request, record, seen.config, recovery)
     if settings is not None:
-        warnings += find_shortfalls(settings, seen.limits)
+        warnings += find_shortfalls(settings, seen.config.limits)
     return RestorePlan(
         destination=request.destination,
         reason=reason,
@@ -205,6 +216,7 @@ def plan_restore(
         recovery=recovery,
         is_standby=request.standby_mode,
         settings=settings,
+        unread=unread,
         room=plan_room(
             request.destination,
             placements,
@@ -300,17 +312,22 @@ def usable_partials(request: RestoreRequest, archive: ArchiveView, *, get_wal: b
 
 
 def _settings(
-    request: RestoreRequest, record: BackupRecord, config: ConfigFiles | None, recovery: Recovery
-) -> SettingsPlan | None:
-    if config is None:
-        return None
-    return plan_settings(
-        config,
-        destination=str(request.destination),
-        record=record,
-        recovery=recovery,
-        is_standby=request.standby_mode,
-    )
+    request: RestoreRequest, record: BackupRecord, config: Configuration, recovery: Recovery
+) -> tuple[SettingsPlan | None, tuple[str, ...]]:
+    """Return what becomes of the settings, None if that is not known, and why something is not known."""
+    if config.files is None:
+        return None, config.unread
+    try:
+        settings = plan_settings(
+            config.files,
+            destination=str(request.destination),
+            record=record,
+            recovery=recovery,
+            is_standby=request.standby_mode,
+        )
+    except NotFound as error:
+        return None, (error.message, *config.unread)
+    return settings, config.unread
 
 
 def _staged_size(staged: Sequence[BackupId], files: Mapping[BackupId, BackupFiles]) -> int | None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from barman.catalog.chains import chain as find_chain
 from barman.errors import BarmanError, LockBusy, StorageError
-from barman.restore.inspect import inspect_backup, readable_config, restored_sizes, server_limits, view_archive
+from barman.restore.inspect import inspect_backup, inspect_configuration, restored_sizes, view_archive
 from barman.restore.origin import find_origin
-from barman.restore.plan import RestorePlan, Seen, plan_restore, usable_partials
+from barman.restore.plan import Configuration, RestorePlan, Seen, plan_restore, usable_partials
 from barman.restore.reach import begin_lsn, plan_reach
 from barman.restore.request import staging_places
 from barman.restore.select import require_restorable, select_backup
@@ -41,7 +41,7 @@ _READERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan, and what was seen while making it. previous_id, next_id: of the neighbours in the catalogue."""
+    """A plan, and what was seen while making it."""
 
     plan: RestorePlan
     files: Mapping[BackupId, BackupFiles]
@@ -49,11 +49,14 @@ class Prepared:
 
 
 @contextlib.contextmanager
-def prepared(server: Server, request: RestoreRequest, reporter: Reporter) -> Iterator[Prepared]:
+def prepared(
+    server: Server, request: RestoreRequest, reporter: Reporter, *, looks_into_tarballs: bool = False
+) -> Iterator[Prepared]:
     """Choose the backup, plan its restore, and keep it from being deleted for the time of the with block.
 
-    WAL that waits is archived first. Raises what stands against the restore: Refused, UnknownBackup, CatalogError,
-    LockBusy when somebody is changing the backup.
+    looks_into_tarballs: whether their configuration is part of the plan, although they are not unpacked yet. WAL
+    that waits is archived first. Raises what stands against the restore: Refused, UnknownBackup, CatalogError, LockBusy
+    when somebody is changing the backup.
     """
     target = parse_target(request.target)
     _archive_waiting(server, reporter)
@@ -68,16 +71,20 @@ def prepared(server: Server, request: RestoreRequest, reporter: Reporter) -> Ite
     )
     with contextlib.ExitStack() as held:
         chain = _held_chain(server, selected.record.backup_id, held)
-        yield _Planner(server, request, reporter).plan(chain, selected.reason, target, histories)
+        planner = _Planner(server, request, reporter, looks_into_tarballs=looks_into_tarballs)
+        yield planner.plan(chain, selected.reason, target, histories)
 
 
 class _Planner:
     """Looks at everything one plan depends on."""
 
-    def __init__(self, server: Server, request: RestoreRequest, reporter: Reporter) -> None:
+    def __init__(
+        self, server: Server, request: RestoreRequest, reporter: Reporter, *, looks_into_tarballs: bool
+    ) -> None:
         self._server = server
         self._request = request
         self._reporter = reporter
+        self._looks_into_tarballs = looks_into_tarballs
         self._settings = request.overrides.applied_to(server.settings)
 
     def plan(self, chain: Sequence[BackupRecord], reason: str, target: Target | None, histories: Histories) -> Prepared:
@@ -96,19 +103,24 @@ class _Planner:
         )
         files = {member.backup_id: inspect_backup(server.paths, member) for member in chain}
         sizes = restored_sizes(server.paths, chain, files)
-        config = readable_config(server.paths, record, files)
         sighting = None if target is None else self._look_for(target, reach, record, archive)
         plan = plan_restore(
             request,
             chain=chain,
             reason=reason,
             target=target,
-            seen=Seen(files, archive, reach, sighting, sizes, config, server_limits(server.paths, record, files)),
+            seen=Seen(files, archive, reach, sighting, sizes, self._look_at_configuration(record, files)),
             get_wal=get_wal,
             origin=find_origin(server, request, settings),
             staging=staging_places(settings),
         )
         return Prepared(plan, files, histories)
+
+    def _look_at_configuration(self, record: BackupRecord, files: Mapping[BackupId, BackupFiles]) -> Configuration:
+        own = files[record.backup_id]
+        if own.tarballs and not self._looks_into_tarballs:
+            return Configuration(None)
+        return inspect_configuration(self._server.paths, record, own, decryption=self._server.decryption)
 
     def _look_for(self, target: Target, reach: WalPlan, record: BackupRecord, archive: ArchiveView) -> Sighting | None:
         """Find the target in the WAL, unless it cannot be reached anyway, or the WAL cannot be read."""

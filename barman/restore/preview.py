@@ -36,7 +36,7 @@ def preview(server: Server, request: RestoreRequest, reporter: Reporter) -> Prev
     Nothing is written but WAL that waits, which is archived first, as restore does.
     """
     settings = request.overrides.applied_to(server.settings)
-    with prepared(server, request, reporter) as ready:
+    with prepared(server, request, reporter, looks_into_tarballs=True) as ready:
         with open_writer(server, request, ready, settings, reporter) as writer:
             mounts = writer.mounts()
             problem = None

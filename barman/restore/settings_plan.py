@@ -30,7 +30,10 @@ _LIBRARIES = ("shared_preload_libraries", "session_preload_libraries", "local_pr
 
 
 class ConfigFiles(Protocol):
-    """The files of a data directory; names are relative to it, with slashes."""
+    """The files of a data directory; names are relative to it, with slashes.
+
+    NotFound is raised for what nobody could look at.
+    """
 
     def read(self, name: str) -> str | None:
         """Return the text, bytes that are none as surrogates; None unless it is a file."""

@@ -24,7 +24,7 @@ from barman.restore.delta import (
     trusted_before,
 )
 from barman.restore.destination import judge_places, require_space, wanted_places
-from barman.restore.exclusions import CONTROL_FILE, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
 from barman.restore.fetch import configured_flow
 from barman.restore.inventory import Tree, take_inventory, whole_tree
 from barman.restore.mounts import measure_mounts
@@ -63,11 +63,12 @@ if TYPE_CHECKING:
     from barman.restore.settings_plan import SettingsPlan
     from barman.server import Server
 
-# What may hold settings, and the catalogue of subscriptions; not the data.
+# What may hold settings, the catalogue of subscriptions, and the control file; not the data.
 _CONFIGURATION = (
     "--max-size=4m",
     "--include=/global/",
     "--include=/global/6100",
+    f"--include=/{HELD_BACK}",
     "--exclude=/global/*",
     "--exclude=/base/",
     "--exclude=/pg_*/",

@@ -54,6 +54,7 @@ def make_plan(
         recovery=recovery,
         is_standby=False,
         settings=None,
+        unread=(),
         room=(),
         rate=None,
         warnings=(),

@@ -47,6 +47,7 @@ def render_plan(preview: Preview) -> Iterator[str]:
     yield from _lines("Settings changed", list(_changes(plan.settings)))
     yield from _lines("Settings added", [f"{plan.recovery.file}: {line}" for line in plan.recovery.lines])
     yield from _lines("Settings to check", list(_findings(plan.settings)))
+    yield from _lines("Not known", plan.unread)
     yield from _lines("Missing files", [] if plan.settings is None else plan.settings.missing_files)
     yield from _lines("To look after", plan.advice)
 
@@ -76,6 +77,7 @@ def plan_to_json(preview: Preview) -> dict[str, object]:
         "settings_changed": None if settings is None else [change._asdict() for change in settings.changes],
         "settings_added": {"file": plan.recovery.file, "lines": list(plan.recovery.lines)},
         "settings_to_check": None if settings is None else [finding._asdict() for finding in settings.warnings],
+        "not_known": list(plan.unread),
         "missing_files": None if settings is None else list(settings.missing_files),
         "warnings": [*plan.warnings, *_notes(settings)],
         "advice": list(plan.advice),
@@ -172,10 +174,7 @@ def _files(preview: Preview) -> Iterator[str]:
 
 
 def _changes(settings: SettingsPlan | None) -> Iterator[str]:
-    if settings is None:
-        yield "not known before the tarballs are unpacked"
-        return
-    for change in settings.changes:
+    for change in () if settings is None else settings.changes:
         new = "(commented out)" if change.new is None else change.new
         yield f"{change.file} line {change.line}: {change.option} = {change.old} -> {new}"
 

@@ -96,3 +96,27 @@ def test_a_problem_of_the_destination_is_shown_with_the_plan(site, scratch):
     assert result.status == 1
     assert "Restore plan" in result.stdout
     assert "is not empty" in result.stderr
+
+
+@pytest.mark.pg(">= 17", own_tools=True, each=False)
+def test_settings_are_read_out_of_tarballs_of_chains_too(stream, cluster, scratch, sshd):
+    cluster.configure(archive_command="/bin/true %p", max_connections=57)
+    cluster.restart()
+    # In force after a restart only: the restored cluster has less than its origin ran with.
+    cluster.configure(max_connections=20)
+    server = stream(cluster, backup_compression="gzip")
+    full = server.backup()
+    incremental = server.backup("--incremental", full)
+    server.close_and_archive(cluster)
+    shortfall = "max_connections of the restored cluster is 20 in its configuration, and was 57"
+    for number, backup in enumerate((full, incremental)):
+        shown = server.json("restore", backup, scratch / "new" / "data", "--dry-run")
+        [change] = shown["plan"]["settings_changed"]
+        assert (change["option"], change["old"]) == ("archive_command", "'/bin/true %p'")
+        assert shown["plan"]["not_known"] == []
+        assert any(shortfall in warning for warning in shown["_WARNING"])
+        assert not (scratch / "new").exists()
+
+        for place, words in {"here": [], "there": ["--remote-ssh-command", sshd.command]}.items():
+            done = server.run("restore", backup, scratch / "restored" / f"{place}-{number}", *words)
+            assert done.stderr.count(shortfall) == 1

@@ -9,7 +9,7 @@ from barman.catalog.layout import ServerPaths
 from barman.catalog.record import BackupId, BackupRecord
 from barman.errors import Refused
 from barman.postgres.facts import Tablespace
-from barman.restore.inspect import inspect_backup, readable_config, restored_sizes
+from barman.restore.inspect import inspect_backup, restored_sizes
 from barman.restore.plan import BackupFiles, Tarball
 
 RECORD = BackupRecord(BackupId("20261121T120000"), tablespaces=(Tablespace("cold", 7, "/srv/cold"),))
@@ -107,5 +107,3 @@ def test_a_chain_restores_to_the_size_of_its_whole_files(paths):
     assert restored_sizes(paths, [parent, child], looked) == {None: 808, 7: 32}
     (paths.data_dir(parent.backup_id) / "backup_manifest").unlink()
     assert restored_sizes(paths, [parent, child], looked) == {}
-    assert readable_config(paths, child, looked).size("backup_manifest")
-    assert readable_config(paths, child, {child.backup_id: BackupFiles((Tarball("base.tar", None),))}) is None

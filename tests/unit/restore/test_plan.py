@@ -19,6 +19,7 @@ from barman.restore.placements import Placement
 from barman.restore.plan import (
     ArchiveView,
     BackupFiles,
+    Configuration,
     Method,
     Seen,
     Tarball,
@@ -32,6 +33,7 @@ from barman.restore.room import Room
 from barman.restore.select import require_restorable, select_backup
 from barman.restore.sighting import Place, Reach, Sighting
 from barman.restore.targets import TargetAction, TargetOptions, parse_target
+from barman.restore.tarred_settings import TarredFiles
 from barman.wal.needs import MISSING_WAL
 
 SIZE = 16 << 20
@@ -147,7 +149,7 @@ def test_settings_of_the_backup_are_judged_before_it_is_restored(tmp_path):
         "archive_command = 'x'\nmax_wal_senders = 5\nmax_connections = many\nshared_preload_libraries = 'timescaledb'\n"
     )
     limits = {"max_connections": 500, "max_wal_senders": 10, "max_worker_processes": 9, "max_locks_per_transaction": 64}
-    plan = _plan(seen={"config": DirectoryFiles(tmp_path), "limits": limits})
+    plan = _plan(seen={"config": Configuration(DirectoryFiles(tmp_path), limits)})
     assert [change.option for change in plan.settings.changes] == ["archive_command"]
     assert [warning.partition(":")[0] for warning in plan.warnings] == [
         "max_wal_senders of the restored cluster is 5 in its configuration, and was 10",
@@ -155,6 +157,14 @@ def test_settings_of_the_backup_are_judged_before_it_is_restored(tmp_path):
     ]
     assert "timescaledb" in plan.advice[0]
     assert len(_plan().advice) == 1
+
+
+def test_what_of_the_settings_could_not_be_read_is_said():
+    files = TarredFiles("base.tar.gz", {}, {}, is_complete=False)
+    plan = _plan(seen={"config": Configuration(files, unread=("global/pg_control was not read",))})
+    assert plan.settings is None
+    assert re.match("postgresql.conf was not read", plan.unread[0])
+    assert plan.unread[1:] == ("global/pg_control was not read",)
 
 
 @pytest.mark.parametrize(
