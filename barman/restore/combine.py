@@ -5,33 +5,35 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandError
 from barman.host import runner
+from barman.host.remote import last_line
+from barman.host.rsync_watch import Silence
 from barman.host.scratch import scratch_directory
-from barman.host.transfer import copy_file
 from barman.postgres.tools import find_tool, pg_combinebackup_argv
-from barman.postgres.versions import major_version
-from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, MANIFEST, is_excluded
-from barman.restore.extract import extract_all
-from barman.restore.fetch import copy_trees, make_links, whole_route
-from barman.restore.placements import Placement
+from barman.postgres.versions import Feature, major_version, supports
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, is_excluded
+from barman.restore.fetch import make_links
+from barman.restore.lay_out import lay_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from barman.catalog.layout import ServerPaths
-    from barman.catalog.record import BackupId, BackupRecord
+    from barman.catalog.record import BackupRecord
+    from barman.host.runner import Completed
     from barman.host.transfer import Flow
     from barman.postgres.tools import Tool
-    from barman.restore.fetch import Route
-    from barman.restore.plan import BackupFiles, RestorePlan
-    from barman.storage.encrypt.gpg import Decryption
+    from barman.restore.job import Job
+    from barman.restore.plan import RestorePlan
 
 # Made in the destination, and moved up when it is whole.
 COMBINED = ".barman-combine"
+# It tells of every file before it writes it, and the largest has a gigabyte.
+_PATIENCE_S = 600.0
 
 
 def find_combiner(record: BackupRecord, path_prefix: str | None) -> Tool:
@@ -54,66 +56,90 @@ def staging_directory(parent: Path, backup_id: str) -> Iterator[Path]:
         yield directory
 
 
-def stage(
-    plan: RestorePlan,
-    files: Mapping[BackupId, BackupFiles],
-    paths: ServerPaths,
-    staging: Path,
-    *,
-    workers: int,
-    flow: Flow,
-    decryption: Decryption | None,
-) -> Mapping[BackupId, Path]:
-    """Lay out the members of the chain that cannot be read where they are; return the directories of all.
-
-    decryption: for those that are encrypted.
-    """
-    found = {record.backup_id: paths.data_dir(record.backup_id) for record in plan.chain}
-    for record in plan.chain:
-        backup_id = record.backup_id
-        if backup_id not in plan.staged:
+def stage(job: Job, staging: Path, flow: Flow) -> list[Path]:
+    """Lay out the members of the chain that cannot be read where they are; return the data directories of all."""
+    found = []
+    for record in job.plan.chain:
+        if record.backup_id not in job.plan.staged:
+            found.append(job.server.paths.data_dir(record.backup_id))
             continue
-        root = staging / backup_id
-        data = root / "data"
-        placements = [
-            Placement(tablespace.name, tablespace.oid, root / str(tablespace.oid), was_in_place=False)
-            for tablespace in record.tablespaces or ()
-            if tablespace.location.startswith("/")
-        ]
-        for directory in (data, *(placement.location for placement in placements)):
+        layout = job.staged_layout(record, staging / record.backup_id)
+        for directory in (layout.data, *(place.location for place in layout.places)):
             directory.mkdir(mode=0o700, parents=True)
-        source = paths.data_dir(backup_id)
-        if files[backup_id].tarballs:
-            routes: dict[int | None, Route] = {None: whole_route(data)}
-            routes |= {placement.oid: whole_route(placement.location) for placement in placements}
-            tarballs = files[backup_id].tarballs
-            extract_all(source, tarballs, routes, workers=workers, flow=flow, decryption=decryption)
-            copy_file(os.fspath(source / MANIFEST), os.fspath(data / MANIFEST), flow)
-        else:
-            _copy_all(placements, source, root, paths.backup_dir(backup_id), workers=workers, flow=flow)
-        make_links(data, placements)
-        found[backup_id] = data
+        lay_out(job, layout, flow, holds_back=False)
+        make_links(layout.data, layout.places)
+        found.append(layout.data)
     return found
 
 
-def combine(
-    plan: RestorePlan, tool: Tool, members: Mapping[BackupId, Path], *, mode: str, env: Mapping[str, str]
-) -> None:
+def choose_mode(job: Job, file_systems: Collection[object] | None) -> str:
+    """Return how files of the chain get into the combined backup: as configured, but links only where they may be.
+
+    file_systems: those of the chain and of what becomes of it; None: what becomes of it is written to while the chain
+    is kept. That there are no links is warned of.
+    """
+    mode = job.settings.combine_mode
+    obstacle = None
+    if file_systems is None:
+        obstacle = "for a restore to this host"
+    elif not supports(job.plan.record.version or 0, Feature.COMBINE_LINK):
+        obstacle = "before PostgreSQL 18"
+    elif len(set(file_systems)) > 1:
+        obstacle = "from one file system to another"
+    if mode != "link" or obstacle is None:
+        return mode
+    job.reporter.warning(f"combine mode 'link' is not possible {obstacle}; files are copied")
+    return "copy"
+
+
+def combine_argv(
+    plan: RestorePlan, tool: Tool, members: Sequence[Path], links: Mapping[int, str | os.PathLike[str]], mode: str
+) -> list[str]:
+    """Return the command line that combines members right in the destination.
+
+    It is made in a directory inside, so that what an interruption leaves cannot be taken for a data directory. links:
+    where those of the last member's pg_tblspc lead, by OID.
+    """
+    return pg_combinebackup_argv(
+        tool,
+        backups=members,
+        output=plan.destination / COMBINED,
+        tablespace_mapping={
+            os.fspath(links[place.oid]): place.location for place in plan.placements if not place.was_in_place
+        },
+        mode=mode,
+    )
+
+
+def run_combiner(run: Callable[..., Completed], argv: Sequence[str], *, backup_id: str, where: str = "") -> None:
+    """Have run, which knows how, carry out argv; CommandError if it fails, or nothing moves any more.
+
+    run: takes on_line and on_tick of runner.run, and does not check the exit status. where: for messages.
+    """
+    what = f"cannot combine the chain of backup {backup_id}{where}"
+    silence = Silence(_PATIENCE_S, what=what)
+    done = run(on_line=lambda _line: silence.broken(), on_tick=silence.tick)
+    if done.status != 0:
+        said = next((line for line in done.stderr.splitlines() if "error:" in line), last_line(done))
+        raise CommandError(f"{what}: {said}", argv=argv, status=done.status, stderr=done.stderr)
+
+
+def combine(job: Job, members: Sequence[Path], mode: str) -> None:
     """Write the combined backup into the destination, the control file held back.
 
-    members: the directory of each backup of the chain. It is made in a directory inside the destination, so that what
-    an interruption leaves cannot be taken for a data directory, and moved up by renames.
+    members: the data directories of the chain, root first. What was made is moved up by renames.
     """
+    plan = job.plan
+    tool = find_combiner(plan.record, job.settings.path_prefix)
     output = plan.destination / COMBINED
-    last = members[plan.record.backup_id]
-    mapping = {
-        os.readlink(last / "pg_tblspc" / str(placement.oid)): placement.location
-        for placement in plan.placements
-        if not placement.was_in_place
+    links = {
+        place.oid: os.readlink(members[-1] / "pg_tblspc" / str(place.oid))
+        for place in plan.placements
+        if not place.was_in_place
     }
-    backups = [members[record.backup_id] for record in plan.chain]
-    argv = pg_combinebackup_argv(tool, backups=backups, output=output, tablespace_mapping=mapping, mode=mode)
-    runner.run(argv, timeout_s=None, env=env)
+    argv = combine_argv(plan, tool, members, links, mode)
+    run = partial(runner.run, argv, timeout_s=None, env={**job.server.environment(), "LC_ALL": "C"}, check=False)
+    run_combiner(run, argv, backup_id=plan.record.backup_id)
     os.rename(output / CONTROL_FILE, output / HELD_BACK)
     for placement in plan.placements:
         if placement.was_in_place:
@@ -122,14 +148,6 @@ def combine(
     for entry in sorted(output.iterdir()):
         entry.rename(plan.destination / entry.name)
     output.rmdir()
-    make_links(plan.destination, plan.placements)
-
-
-def _copy_all(placements: list[Placement], source: Path, root: Path, backup: Path, *, workers: int, flow: Flow) -> None:
-    links = {f"pg_tblspc/{placement.oid}" for placement in placements}
-    whole = whole_route(root / "data")
-    trees = [(backup / str(placement.oid), whole_route(placement.location)) for placement in placements]
-    copy_trees([(source, lambda path: None if path in links else whole(path)), *trees], workers=workers, flow=flow)
 
 
 def _move_out(source: Path, target: Path) -> None:

@@ -7,40 +7,29 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
-from barman.errors import CommandError, Permanent, Refused
-from barman.host.remote import last_line
-from barman.postgres.tools import Tool, pg_combinebackup_argv, program_directories
-from barman.postgres.versions import Feature, major_version, parse_tool_version, supports, version_text
-from barman.progress import NoBar
-from barman.restore.combine import COMBINED
+from barman.errors import CommandError, Refused
+from barman.postgres.tools import Tool, program_directories
+from barman.postgres.versions import major_version, parse_tool_version, version_text
+from barman.restore.combine import COMBINED, choose_mode, combine_argv, run_combiner
 from barman.restore.destination import Wanted, require_writable
-from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, INCOMPLETE, LEFT_OUT, MANIFEST, is_excluded
-from barman.restore.fetch import configured_flow
-from barman.restore.inventory import Tree, take_inventory, whole_tree
-from barman.restore.placements import Placement
+from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, INCOMPLETE, LEFT_OUT, MANIFEST
+from barman.restore.inventory import take_inventory, trees
 from barman.restore.proof import find_damage
-from barman.restore.push_tar import TarPusher
-from barman.restore.remote_host import link_tablespaces_there, make_directories_there
+from barman.restore.push_tar import unpack_there
+from barman.restore.remote_host import LONG_S, demand, link_tablespaces_there, make_directories_there
 from barman.restore.staging_remote import COMBINER_PID, staging_there
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from barman.catalog.record import BackupId, BackupRecord
-    from barman.config.settings import ServerSettings
+    from barman.catalog.record import BackupRecord
     from barman.host.session import Session
-    from barman.progress import Bar, Reporter
-    from barman.restore.inventory import Inventory
-    from barman.restore.plan import Tarball
-    from barman.restore.prepare import Prepared
-    from barman.restore.push import Pusher
-    from barman.restore.remote_host import RemoteFacts
-    from barman.server import Server
-
-_LONG_S = 7200.0
+    from barman.restore.job import Job, Layout
+    from barman.restore.push import There
 
 # Programs, by name or path; those that are there are named, with what they say of their version.
 _FIND = """
@@ -98,51 +87,26 @@ done
 """
 
 
-class _Member(NamedTuple):
-    """One backup of the chain, and where it is laid out there. tarballs: empty for plain files."""
-
-    record: BackupRecord
-    source: Path
-    data: Path
-    places: tuple[Placement, ...]
-    tarballs: tuple[Tarball, ...]
-
-
 class RemoteCombiner:
-    """Makes a full backup of the chain of one plan on another host, right in its destination."""
+    """Makes a full backup of the chain of one job on another host, right in its destination."""
 
-    def __init__(
-        self,
-        server: Server,
-        prepared: Prepared,
-        settings: ServerSettings,
-        session: Session,
-        facts: RemoteFacts,
-        pusher: Pusher,
-        reporter: Reporter,
-        *,
-        staging: Path,
-    ) -> None:
-        """facts: of the wanted places, and last of staging, where the chain is laid out there."""
-        self._server = server
-        self._prepared = prepared
-        self._plan = prepared.plan
-        self._settings = settings
-        self._session = session
-        self._facts = facts
-        self._pusher = pusher
-        self._reporter = reporter
+    def __init__(self, job: Job, there: There, staging: Path) -> None:
+        """there: with the facts of the wanted places, and last of staging, where the chain is laid out there."""
+        self._job = job
+        self._plan = job.plan
+        self._there = there
+        self._session = there.session
         self._staging = staging
 
     def require_possible(self) -> None:
         """Refuse what is known to fail: a staging path that cannot be used, programs that are not there."""
-        host, staging, places = self._session.name, self._facts.seen[-1], self._facts.seen[:-1]
+        host, facts = self._session.name, self._there.facts
+        *places, staging = facts.seen
         require_writable(Wanted(f"the staging path on {host}", self._staging), staging)
         for place in places:
             if os.path.commonpath([place.real, staging.real]) == place.real:
                 raise Refused(f"the staging path on {host} ({self._staging}) lies in {place.real}, which is written to")
-        files = self._prepared.files
-        if not self._facts.has_gnu_tar and any(files[record.backup_id].tarballs for record in self._plan.chain):
+        if not facts.has_gnu_tar and any(files.tarballs for files in self._job.prepared.files.values()):
             raise Refused(
                 f"there is no GNU tar on {host} to unpack the backups of the chain",
                 hint="Install it there, or have the chain combined on this host with --staging-location local.",
@@ -154,120 +118,52 @@ class RemoteCombiner:
 
         is_empty: nothing but the mark is in the destination and the places of tablespaces; otherwise it is removed.
         """
-        plan = self._plan
+        plan, session, backup_id = self._plan, self._session, self._plan.record.backup_id
         if not is_empty:
             roots = [plan.destination, *(placement.location for placement in plan.placements)]
-            self._demand(_EMPTY, *roots)
-        tool = find_combiner_there(self._session, plan.record)
-        with staging_there(self._session, self._staging, plan.record.backup_id, self._reporter) as staging:
-            members = [self._member(record, staging / record.backup_id) for record in plan.chain]
+            demand(session, _EMPTY, *roots, timeout_s=LONG_S)
+        tool = find_combiner_there(session, plan.record)
+        with staging_there(session, self._staging, backup_id, self._job.reporter) as staging:
+            members = [self._job.staged_layout(record, staging / record.backup_id) for record in plan.chain]
             self._lay_out(members)
-            self._reporter.info(f"Combining {len(members)} backups on {self._session.name}")
-            self._combine(tool, members, staging)
+            self._job.reporter.info(f"Combining {len(members)} backups on {session.name}")
+            links = {place.oid: place.location for place in members[-1].places}
+            mode = choose_mode(self._job, self._there.facts.mounts)
+            argv = combine_argv(plan, tool, [member.data for member in members], links, mode)
+            words = ["sh", "-c", _COMBINE, "barman", os.fspath(staging / COMBINER_PID), *argv]
+            run = partial(session.run, words, timeout_s=None, check=False)
+            run_combiner(run, argv, backup_id=backup_id, where=f" on {session.name}")
         moved = [word for place in plan.placements if place.was_in_place for word in (str(place.oid), place.location)]
-        self._demand(_SETTLE, plan.destination, *moved)
+        demand(session, _SETTLE, plan.destination, *moved, timeout_s=LONG_S)
         return list(self._damage(members))
 
-    def _member(self, record: BackupRecord, root: Path) -> _Member:
-        places = tuple(
-            Placement(tablespace.name, tablespace.oid, root / str(tablespace.oid), was_in_place=False)
-            for tablespace in record.tablespaces or ()
-            if tablespace.location.startswith("/")
-        )
-        tarballs = self._prepared.files[record.backup_id].tarballs
-        return _Member(record, self._server.paths.data_dir(record.backup_id), root / "data", places, tarballs)
-
-    def _lay_out(self, members: Sequence[_Member]) -> None:
+    def _lay_out(self, members: Sequence[Layout]) -> None:
         packed = [member for member in members if member.tarballs]
-        inventories = [found for member in members if not member.tarballs for found in self._inventories(member)]
+        plain = [member for member in members if not member.tarballs]
+        inventories = [take_inventory(tree) for member in plain for tree in trees(member, holds_back=False)]
         modes = {place.location: 0o700 for member in members for place in member.places}
         modes |= {found.tree.target / name: 0o700 for found in inventories for name in found.emptied}
         # Whether the group may read what is combined is seen from this.
         modes |= {member.data: 0o700 | stat.S_IMODE(member.source.stat().st_mode) & 0o050 for member in members}
         make_directories_there(self._session, dict(sorted(modes.items())))
-        total = sum(found.bytes for found in inventories)
-        total += sum((member.source / tar.name).stat().st_size for member in packed for tar in member.tarballs)
-        with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
-            if inventories:
-                self._pusher.push(inventories, bar)
-            self._unpack(packed, bar)
+        if plain:
+            self._there.pusher.push(inventories)
+        if packed:
+            unpack_there(self._job, self._there, packed)
+            demand(self._session, _RELEASE, *(member.data for member in packed))
         for member in members:
             if member.places:
                 locations = {place.oid: place.location for place in member.places}
                 link_tablespaces_there(self._session, member.data, locations)
 
-    def _inventories(self, member: _Member) -> Iterator[Inventory]:
-        elsewhere = {f"pg_tblspc/{place.oid}" for place in member.places}
-        yield take_inventory(Tree(member.source, member.data, lambda name: is_excluded(name) or name in elsewhere))
-        for place in member.places:
-            origin = self._server.paths.tablespace_dir(member.record.backup_id, place.oid)
-            yield take_inventory(whole_tree(origin, place.location))
-
-    def _unpack(self, members: Sequence[_Member], bar: Bar) -> None:
-        for member in members:
-            pusher = TarPusher(
-                self._session,
-                self._facts,
-                self._pusher.workers,
-                configured_flow(self._settings, bar),
-                decryption=self._server.decryption,
-                compress=self._settings.network_compression,
-            )
-            pusher.push(member.source, member.tarballs, member.data, member.places)
-            self._pusher.push_names(member.source, member.data, [MANIFEST], NoBar())
-        if members:
-            self._demand(_RELEASE, *(member.data for member in members))
-
-    def _combine(self, tool: Tool, members: Sequence[_Member], staging: Path) -> None:
-        staged = {place.oid: place.location for place in members[-1].places}
-        mapping: Mapping[str, Path] = {
-            os.fspath(staged[place.oid]): place.location for place in self._plan.placements if not place.was_in_place
-        }
-        argv = pg_combinebackup_argv(
-            tool,
-            backups=[member.data for member in members],
-            output=self._plan.destination / COMBINED,
-            tablespace_mapping=mapping,
-            mode=self._mode(),
-        )
-        done = self._session.script(_COMBINE, staging / COMBINER_PID, *argv, timeout_s=None, check=False)
-        if done.status != 0:
-            said = next((line for line in done.stderr.splitlines() if "error:" in line), last_line(done))
-            raise CommandError(
-                f"cannot combine the chain of backup {self._plan.record.backup_id} on {self._session.name}: {said}",
-                argv=argv,
-                status=done.status,
-                stderr=done.stderr,
-            )
-
-    def _mode(self) -> str:
-        mode = self._settings.combine_mode
-        if mode == "link" and (obstacle := self._obstacle_to_links()) is not None:
-            self._reporter.warning(f"combine mode 'link' is not possible {obstacle}; files are copied")
-            return "copy"
-        return mode
-
-    def _obstacle_to_links(self) -> str | None:
-        """Return why the combined backup cannot have the very files that were laid out, by links."""
-        if not supports(self._plan.record.version or 0, Feature.COMBINE_LINK):
-            return "before PostgreSQL 18"
-        return None if len(set(self._facts.mounts)) == 1 else "from one file system to another"
-
-    def _damage(self, members: Sequence[_Member]) -> Iterator[str]:
+    def _damage(self, members: Sequence[Layout]) -> Iterator[str]:
         """Yield what of the chain, as it is here, is not as its manifests say; tarballs proved whole when unpacked."""
-        paths = self._server.paths
         for member in members:
             if not member.tarballs:
-                backup_id: BackupId = member.record.backup_id
-                places = {place.oid: paths.tablespace_dir(backup_id, place.oid) for place in member.places}
-                for finding in find_damage(member.source / MANIFEST, member.source, tablespaces=places):
+                backup_id = member.record.backup_id
+                for finding in find_damage(member.source / MANIFEST, member.source, tablespaces=member.origins):
                     is_last = backup_id == self._plan.record.backup_id
                     yield finding if is_last else f"of backup {backup_id}, which it is based on, {finding}"
-
-    def _demand(self, script: str, *words: str | os.PathLike[str]) -> None:
-        done = self._session.script(script, *words, timeout_s=_LONG_S, check=False)
-        if done.status != 0:
-            raise Permanent(f"the restore to {self._session.name} failed: {last_line(done)}")
 
 
 def find_combiner_there(session: Session, record: BackupRecord) -> Tool:

@@ -8,15 +8,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from barman.host.files import naming
-from barman.host.transfer import Flow, copy_file, work_through
+from barman.host.transfer import copy_file, work_through
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, is_excluded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from barman.config.settings import ServerSettings
-    from barman.progress import Bar
+    from barman.host.transfer import Flow
     from barman.restore.placements import Placement
 
     # The target of a path relative to what is copied; None: it is left out, with all below it.
@@ -26,20 +25,11 @@ _FILES_PER_TASK = 32
 _BYTES_PER_TASK = 8 << 20
 
 
-def configured_flow(settings: ServerSettings, bar: Bar, *, paced: bool = True) -> Flow:
-    """Return what the workers of one copy share, as configured. paced: at the bandwidth allowed."""
-    return Flow(
-        bar,
-        bandwidth_kib_s=settings.bandwidth_limit if paced else None,
-        retry_times=settings.basebackup_retry_times,
-        retry_sleep_s=settings.basebackup_retry_sleep,
-    )
-
-
-def data_route(destination: Path, placements: Sequence[Placement]) -> Route:
+def data_route(destination: Path, placements: Sequence[Placement], *, holds_back: bool = True) -> Route:
     """Return where the files of a backup's data directory go: without what has no place there.
 
     What is behind the links of tablespaces is left out, tablespaces that were in place go to their new locations.
+    holds_back: the control file gets another name.
     """
     root = os.fspath(destination)
     locations = {
@@ -53,7 +43,7 @@ def data_route(destination: Path, placements: Sequence[Placement]) -> Route:
         for link, location in locations.items():
             if path == link or path.startswith(f"{link}/"):
                 return None if location is None else location + path[len(link) :]
-        return os.path.join(root, HELD_BACK if path == CONTROL_FILE else path)
+        return os.path.join(root, HELD_BACK if holds_back and path == CONTROL_FILE else path)
 
     return route
 

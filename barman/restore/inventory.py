@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.restore.delta import Item, Kind
-from barman.restore.exclusions import EMPTIED
+from barman.restore.exclusions import CONTROL_FILE, EMPTIED, is_excluded
 from barman.restore.fetch import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from barman.restore.job import Layout
 
 
 class File(NamedTuple):
@@ -48,6 +50,11 @@ class Inventory(NamedTuple):
         return found
 
     @property
+    def names(self) -> list[str]:
+        """Of all that is sent, directories first."""
+        return [*self.directories, *self.links, *(file.name for file in self.files)]
+
+    @property
     def bytes(self) -> int:
         """The size of all files."""
         return sum(file.size for file in self.files)
@@ -71,6 +78,16 @@ def take_inventory(tree: Tree) -> Inventory:
     return Inventory(tree, tuple(directories), tuple(links), tuple(emptied), tuple(files))
 
 
-def whole_tree(source: Path, target: Path) -> Tree:
-    """Return a tree of which everything is sent."""
-    return Tree(source, target, lambda _: False)
+def trees(layout: Layout, *, holds_back: bool = True) -> Iterator[Tree]:
+    """Yield what is sent of a plain backup: without what has no place there, and what is behind links.
+
+    holds_back: the control file is not sent.
+    """
+    elsewhere = {f"pg_tblspc/{place.oid}" for place in layout.places}
+
+    def leaves_out(name: str) -> bool:
+        return is_excluded(name) or name in elsewhere or (holds_back and name == CONTROL_FILE)
+
+    yield Tree(layout.source, layout.data, leaves_out)
+    for place in layout.places:
+        yield Tree(layout.origins[place.oid], place.location, lambda _: False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError
 from barman.host import rsync, runner
@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from barman.host.session import Session
     from barman.progress import Bar, Reporter
     from barman.restore.inventory import File, Inventory
+    from barman.restore.remote_host import RemoteFacts
 
 _log = logging.getLogger(__name__)
+
+
+class There(NamedTuple):
+    """The host a restore writes to, if it is another one. facts: of all places that count there."""
+
+    session: Session
+    facts: RemoteFacts
+    pusher: Pusher
 
 
 class Pusher:
@@ -41,22 +50,22 @@ class Pusher:
         """The workers, one for each login."""
         return self._workers
 
-    def push(self, inventories: Sequence[Inventory], bar: Bar) -> None:
+    def push(self, inventories: Sequence[Inventory]) -> None:
         """Send trees to where nothing is yet but their target directories. CommandError naming what failed."""
-        if len(self._session.lanes) == 1:
-            for inventory in inventories:
-                names = [*inventory.directories, *inventory.links, *(file.name for file in inventory.files)]
-                self._workers.work_off([partial(self._send, inventory, names, bar)])
-            return
-        self._workers.work_off([partial(self._send_skeleton, inventory) for inventory in inventories])
-        pairs = [(inventory, file) for inventory in inventories for file in inventory.files]
-        tasks = []
-        for portion in portions(pairs, size_of=lambda pair: pair[1].size, workers=len(self._session.lanes)):
-            for inventory in inventories:
-                names = [file.name for owner, file in portion if owner is inventory]
-                if names:
-                    tasks.append(partial(self._send, inventory, names, bar))
-        self._workers.work_off(tasks)
+        total = sum(inventory.bytes for inventory in inventories)
+        with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
+            if len(self._session.lanes) == 1:
+                self._workers.work_off([partial(self._send, one, one.names, bar) for one in inventories])
+                return
+            self._workers.work_off([partial(self._send_skeleton, inventory) for inventory in inventories])
+            pairs = [(inventory, file) for inventory in inventories for file in inventory.files]
+            tasks = []
+            for portion in portions(pairs, size_of=lambda pair: pair[1].size, workers=len(self._session.lanes)):
+                for inventory in inventories:
+                    names = [file.name for owner, file in portion if owner is inventory]
+                    if names:
+                        tasks.append(partial(self._send, inventory, names, bar))
+            self._workers.work_off(tasks)
 
     def update(self, inventory: Inventory, changed: Sequence[File], doubtful: Sequence[File], bar: Bar) -> None:
         """Make what is there equal: changed files are sent, doubtful ones compared first."""

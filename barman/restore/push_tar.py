@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from barman.errors import CatalogError, CommandError, Encrypted, Permanent
 from barman.host.rsync_watch import Silence
 from barman.host.transfer import copy_stream, write_all
-from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, LEFT_OUT
+from barman.progress import NoBar
+from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, LEFT_OUT, MANIFEST
 from barman.restore.extract import Tailed, open_tarball
 from barman.storage.compress.codecs import LONGEST_MAGIC, compress_stream, identify, open_reader
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from barman.host.session import Session
     from barman.host.transfer import Flow
     from barman.host.workers import Workers
+    from barman.restore.job import Job, Layout
     from barman.restore.placements import Placement
     from barman.restore.plan import Tarball
+    from barman.restore.push import There
     from barman.restore.remote_host import RemoteFacts
     from barman.storage.encrypt.gpg import Decryption
 
@@ -143,6 +146,27 @@ class TarPusher:
                 # Nobody reads any more: what is still to come fails.
                 stdin.close()
             feeding.result()
+
+
+def unpack_there(job: Job, there: There, layouts: Sequence[Layout]) -> None:
+    """Unpack backups, and send their manifests; the directories for them are there.
+
+    The control file is held back. Errors: as of TarPusher.push.
+    """
+    total = sum((layout.source / tarball.name).stat().st_size for layout in layouts for tarball in layout.tarballs)
+    with job.reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
+        for layout in layouts:
+            pusher = TarPusher(
+                there.session,
+                there.facts,
+                there.pusher.workers,
+                job.flow(bar),
+                decryption=job.server.decryption,
+                compress=job.settings.network_compression,
+            )
+            pusher.push(layout.source, layout.tarballs, layout.data, layout.places)
+            if (layout.source / MANIFEST).exists():
+                there.pusher.push_names(layout.source, layout.data, [MANIFEST], NoBar())
 
 
 class _Heard:

@@ -10,22 +10,18 @@ from typing import TYPE_CHECKING
 from barman.host.files import remove_tree
 from barman.host.scratch import scratch_directory
 from barman.progress import NoBar
-from barman.restore.fetch import configured_flow
 from barman.restore.remote_host import remove_there
-from barman.restore.write_wal import WalWriter, wal_workers
+from barman.restore.write_wal import wal_workers, wal_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from barman.config.settings import ServerSettings
-    from barman.host.session import Session
-    from barman.progress import Bar, Reporter
-    from barman.restore.plan import RestorePlan
-    from barman.restore.push import Pusher
+    from barman.progress import Bar
+    from barman.restore.job import Job
+    from barman.restore.push import There
     from barman.restore.wal_plan import WalCopy
-    from barman.server import Server
 
 _BATCH_BYTES = 256 << 20
 
@@ -33,22 +29,10 @@ _BATCH_BYTES = 256 << 20
 class WalPusher:
     """Sends the WAL of one plan."""
 
-    def __init__(
-        self,
-        server: Server,
-        plan: RestorePlan,
-        settings: ServerSettings,
-        session: Session,
-        pusher: Pusher,
-        reporter: Reporter,
-    ) -> None:
-        """settings: those of the server with what the request overrides."""
-        self._server = server
-        self._plan = plan
-        self._settings = settings
-        self._session = session
-        self._pusher = pusher
-        self._reporter = reporter
+    def __init__(self, job: Job, there: There) -> None:
+        self._job = job
+        self._plan = job.plan
+        self._there = there
 
     def write(self, histories: Sequence[int], *, compare: bool) -> None:
         """Send history files, by timeline, and segments, if any are to be copied.
@@ -59,7 +43,7 @@ class WalPusher:
         if plan.wal_directory is None:
             return
         with (
-            self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar,
+            self._job.reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar,
             scratch_directory("barman-restore-") as scratch,
             ThreadPoolExecutor(max_workers=1) as sender,
         ):
@@ -84,19 +68,17 @@ class WalPusher:
     def clear(self, directory: Path) -> None:
         """Remove what is in the WAL directory but segments that may be equal."""
         wanted = set(self.reusable(directory))
-        there = [entry.name for entry in self._pusher.list_there(directory)]
-        remove_there(self._session, directory, [name for name in there if name not in wanted])
+        found = [entry.name for entry in self._there.pusher.list_there(directory)]
+        remove_there(self._there.session, directory, [name for name in found if name not in wanted])
 
     def _decode(self, directory: Path, histories: Sequence[int], batch: Sequence[WalCopy], bar: Bar) -> None:
-        archive, streaming = self._server.wal_archive, self._server.paths.streaming
-        flow = configured_flow(self._settings, NoBar(), paced=False)
-        writer = WalWriter(self._plan, directory, archive, streaming, self._reporter, flow, links=True)
-        writer.write(histories, batch, workers=wal_workers(self._settings.parallel_jobs), bar=bar)
+        writer = wal_writer(self._job, directory, self._job.flow(NoBar(), paced=False), links=True)
+        writer.write(histories, batch, workers=wal_workers(self._job.settings.parallel_jobs), bar=bar)
 
     def _send(self, directory: Path, target: Path, *, compare: bool) -> None:
         names = [os.path.relpath(path, directory) for path in directory.rglob("*")]
         # Names and times are no proof: PostgreSQL gives segments it no longer needs the names of later ones.
-        self._pusher.push_wal(directory, target, sorted(names), compare=compare)
+        self._there.pusher.push_wal(directory, target, sorted(names), compare=compare)
         remove_tree(directory)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError, Permanent, Refused
+from barman.host.remote import last_line
 from barman.restore.delta import Existing
 from barman.restore.destination import Seen
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from barman.restore.room import Room
 
 # Everything is to be written to disks, or removed, that may be slow; but one that is frozen must not keep us forever.
-_LONG_S = 7200.0
+LONG_S = 7200.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FACTS = 6
 _FACTS_PER_PLACE = 7
@@ -220,12 +221,12 @@ def begin_there(session: Session, destination: Path, modes: Mapping[Path, int], 
 
     mark: text for the file that says so.
     """
-    _demand(session, _BEGIN, destination, mark, *_words(modes))
+    demand(session, _BEGIN, destination, mark, *_words(modes))
 
 
 def make_directories_there(session: Session, modes: Mapping[Path, int]) -> None:
     """Make directories with these permission bits."""
-    _demand(session, _MAKE, *_words(modes))
+    demand(session, _MAKE, *_words(modes))
 
 
 def _words(modes: Mapping[Path, int]) -> list[str]:
@@ -235,7 +236,7 @@ def _words(modes: Mapping[Path, int]) -> list[str]:
 def link_tablespaces_there(session: Session, destination: Path, locations: Mapping[int, Path]) -> None:
     """Make the links from pg_tblspc to the places of tablespaces, by OID."""
     words = [word for oid, path in locations.items() for word in (str(oid), os.fspath(path))]
-    _demand(session, _LINK, destination, *words)
+    demand(session, _LINK, destination, *words)
 
 
 def look_closer_there(session: Session, destination: Path) -> Existing:
@@ -253,7 +254,7 @@ def remove_there(session: Session, directory: Path, names: Sequence[str]) -> Non
     """Remove files, links and whole directories, named below a directory."""
     if names:
         data = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
-        _demand(session, _REMOVE, directory, data=data, timeout_s=_LONG_S)
+        demand(session, _REMOVE, directory, data=data, timeout_s=LONG_S)
 
 
 def finish_there(
@@ -274,16 +275,16 @@ def finish_there(
     whose = "" if owner is None else f"{owner[0]}:{owner[1]}"
     content, mode = (b"", "") if control_file is None else (control_file[0], f"{control_file[1]:o}")
     size = str(len(content))
-    _demand(session, _FINISH, syncs, whose, manifest, mode, size, *places, data=content, timeout_s=_LONG_S)
+    demand(session, _FINISH, syncs, whose, manifest, mode, size, *places, data=content, timeout_s=LONG_S)
 
 
-def _demand(
+def demand(
     session: Session, script: str, *words: str | os.PathLike[str], data: bytes = b"", timeout_s: float = 60.0
 ) -> None:
+    """Run a script of a restore there; Permanent, with what it said last, unless it ends with 0."""
     done = session.script(script, *words, input=data, timeout_s=timeout_s, check=False)
     if done.status != 0:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.status}"])[-1]
-        raise Permanent(f"the restore to {session.name} failed: {reason}")
+        raise Permanent(f"the restore to {session.name} failed: {last_line(done)}")
 
 
 def _owner(listed: str) -> tuple[int, int] | None:

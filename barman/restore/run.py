@@ -14,6 +14,7 @@ from barman.host import clock
 from barman.host.hooks import Event
 from barman.host.session import open_session
 from barman.restore.destination import Allowed
+from barman.restore.job import Job
 from barman.restore.plan import Method, describe_target
 from barman.restore.prepare import prepared
 from barman.restore.write_local import LocalWriter
@@ -160,9 +161,9 @@ def open_writer(
 ) -> Iterator[Writer]:
     """Yield what writes the restore where it is to go; a connection to another host lasts as long as the block."""
     may_be_full = request.delta if request.delta is not None else "delta-restore" in settings.recovery_options
-    allowed = Allowed(may_be_full, request.allow_mount_point)
+    job = Job(server, ready, settings, reporter, Allowed(may_be_full, request.allow_mount_point))
     if request.remote_ssh_command is None:
-        yield LocalWriter(server, ready, settings, reporter, allowed=allowed)
+        yield LocalWriter(job)
         return
     with open_session(
         request.remote_ssh_command,
@@ -171,7 +172,7 @@ def open_writer(
         batch=max(1, settings.parallel_jobs_start_batch_size),
         period_s=settings.parallel_jobs_start_batch_period,
     ) as session:
-        yield RemoteWriter(server, ready, settings, session, reporter, allowed=allowed)
+        yield RemoteWriter(job, session)
 
 
 @contextlib.contextmanager

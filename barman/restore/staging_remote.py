@@ -45,7 +45,7 @@ mkdir "$directory" || exit
 echo "ready ${{directory##*/}}"
 cat >/dev/null
 pid=$(cat "$directory/{COMBINER_PID}" 2>/dev/null)
-[ -z "$pid" ] || kill "$pid" 2>/dev/null
+[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
 while [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; do sleep 1; done
 # Who was just writing into it notices a moment later that the connection is gone.
 for try in 1 2 3 4 5; do

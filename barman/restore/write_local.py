@@ -10,22 +10,18 @@ from barman.host.files import fsync_directory, fsync_tree, unlink_durably, write
 from barman.progress import NoBar
 from barman.restore.configure import configure
 from barman.restore.exclusions import INCOMPLETE, MANIFEST, RECORD_COPY
-from barman.restore.fetch import configured_flow, release_control_file
+from barman.restore.fetch import release_control_file
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
 from barman.restore.proof import find_damage
-from barman.restore.write_wal import WalWriter, wal_workers
+from barman.restore.write_wal import wal_workers, wal_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from barman.config.settings import ServerSettings
-    from barman.progress import Reporter
-    from barman.restore.destination import Allowed
-    from barman.restore.prepare import Prepared
+    from barman.restore.job import Job
     from barman.restore.room import Mount
     from barman.restore.settings_plan import SettingsPlan
-    from barman.server import Server
 
 _FSYNC_WORKERS = 8
 
@@ -33,22 +29,10 @@ _FSYNC_WORKERS = 8
 class LocalWriter:
     """Writes one restore to directories of this host."""
 
-    def __init__(
-        self,
-        server: Server,
-        prepared: Prepared,
-        settings: ServerSettings,
-        reporter: Reporter,
-        *,
-        allowed: Allowed,
-    ) -> None:
-        """settings, allowed: as of DataPlacer."""
-        self._server = server
-        self._prepared = prepared
-        self._plan = prepared.plan
-        self._settings = settings
-        self._reporter = reporter
-        self._placer = DataPlacer(server, prepared, settings, reporter, allowed=allowed)
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._plan = job.plan
+        self._placer = DataPlacer(job)
 
     def mounts(self) -> Sequence[Mount]:
         """Return the file systems that are written to."""
@@ -66,16 +50,14 @@ class LocalWriter:
 
     def write_wal(self) -> None:
         """Write the WAL, if it is to be copied."""
-        plan, server = self._plan, self._server
+        plan = self._plan
         if plan.wal_directory is None:
             return
-        with self._reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar:
+        with self._job.reporter.bar("Copying WAL", total=plan.wal.count, unit="segments") as bar:
             # Its pace is measured in bytes, its bar in segments.
-            flow = configured_flow(self._settings, NoBar())
-            archive, streaming = server.wal_archive, server.paths.streaming
-            writer = WalWriter(plan, plan.wal_directory, archive, streaming, self._reporter, flow)
-            workers = wal_workers(self._settings.parallel_jobs)
-            writer.write(self._prepared.histories, plan.wal.copies(), workers=workers, bar=bar)
+            writer = wal_writer(self._job, plan.wal_directory, self._job.flow(NoBar()))
+            workers = wal_workers(self._job.settings.parallel_jobs)
+            writer.write(self._job.prepared.histories, plan.wal.copies(), workers=workers, bar=bar)
 
     def configure(self) -> SettingsPlan:
         """Write the configuration."""
@@ -94,7 +76,7 @@ class LocalWriter:
         roots = [plan.destination, *(placement.location for placement in plan.placements)]
         if plan.wal_directory is not None and not plan.is_wal_inside:
             roots.append(plan.wal_directory)
-        with self._reporter.bar("Writing to stable storage", total=None, unit="bytes") as bar:
+        with self._job.reporter.bar("Writing to stable storage", total=None, unit="bytes") as bar:
             for root in roots:
                 fsync_tree(root, workers=_FSYNC_WORKERS, on_file=bar.advance)
         release_control_file(plan.destination)

@@ -24,15 +24,14 @@ from barman.restore.delta import (
     trusted_before,
 )
 from barman.restore.destination import judge_places, require_space, wanted_places
-from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY, is_excluded
-from barman.restore.fetch import configured_flow
-from barman.restore.inventory import Tree, take_inventory, whole_tree
+from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY
+from barman.restore.inventory import take_inventory, trees
 from barman.restore.mounts import measure_mounts
 from barman.restore.place_data import DataPlacer
-from barman.restore.plan import Method, RestorePlan
+from barman.restore.plan import Method
 from barman.restore.proof import find_damage
-from barman.restore.push import Pusher
-from barman.restore.push_tar import TarPusher
+from barman.restore.push import Pusher, There
+from barman.restore.push_tar import unpack_there
 from barman.restore.push_wal import WalPusher
 from barman.restore.remote_host import (
     begin_there,
@@ -51,17 +50,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from barman.config.settings import ServerSettings
     from barman.host.rsync import Entry
     from barman.host.session import Session
-    from barman.progress import Bar, Reporter
+    from barman.progress import Bar
     from barman.restore.delta import Existing
-    from barman.restore.destination import Allowed
     from barman.restore.inventory import Inventory
-    from barman.restore.prepare import Prepared
+    from barman.restore.job import Job
     from barman.restore.room import Mount
     from barman.restore.settings_plan import SettingsPlan
-    from barman.server import Server
 
 # What may hold settings, the catalogue of subscriptions, and the control file; not the data.
 _CONFIGURATION = (
@@ -81,37 +77,19 @@ _CONFIGURATION = (
 class RemoteWriter:
     """Writes one restore to directories of another host."""
 
-    def __init__(
-        self,
-        server: Server,
-        prepared: Prepared,
-        settings: ServerSettings,
-        session: Session,
-        reporter: Reporter,
-        *,
-        allowed: Allowed,
-    ) -> None:
-        """settings: those of the server with what the request overrides. allowed: what may be there."""
-        self._server = server
-        self._prepared = prepared
-        self._plan = prepared.plan
-        self._settings = settings
+    def __init__(self, job: Job, session: Session) -> None:
+        self._job = job
+        self._plan = job.plan
         self._session = session
-        self._reporter = reporter
-        self._pusher = Pusher(session, settings, server.environment(), reporter)
         self._wanted = wanted_places(self._plan)
-        self._wal = WalPusher(server, self._plan, settings, session, self._pusher, reporter)
-        paths = [place.path for place in self._wanted]
         staging = self._plan.staging_there
-        self._looked_at = paths if staging is None else [*paths, staging]
-        facts = look_there(session, self._looked_at)
-        self._facts = facts._replace(seen=facts.seen[: len(paths)])
-        self._combiner: RemoteCombiner | None = None
-        if staging is not None:
-            self._combiner = RemoteCombiner(
-                server, prepared, settings, session, facts, self._pusher, reporter, staging=staging
-            )
-        self._allowed = allowed
+        self._looked_at = [*(place.path for place in self._wanted), *([] if staging is None else [staging])]
+        self._facts = look_there(session, self._looked_at)
+        self._seen = self._facts.seen[: len(self._wanted)]
+        self._pusher = Pusher(session, job.settings, job.server.environment(), job.reporter)
+        self._there = There(session, self._facts, self._pusher)
+        self._wal = WalPusher(job, self._there)
+        self._combiner = None if staging is None else RemoteCombiner(job, self._there, staging)
         self._existing: Existing | None = None
         self._damage: list[str] = []
 
@@ -125,13 +103,14 @@ class RemoteWriter:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         facts = self._facts
         require_rsync(facts, self._session.name)
-        own = {os.path.realpath(path) for path in self._server.paths.directories} if facts.is_this_host else set()
-        judge_places(self._wanted, facts.seen, own=own, allowed=self._allowed)
-        if any(place.names for place in facts.seen):
+        paths = self._job.server.paths
+        own = {os.path.realpath(path) for path in paths.directories} if facts.is_this_host else set()
+        judge_places(self._wanted, self._seen, own=own, allowed=self._job.allowed)
+        if any(place.names for place in self._seen):
             self._existing = look_closer_there(self._session, self._plan.destination)
             require_updatable(
                 self._wanted,
-                facts.seen,
+                self._seen,
                 self._existing,
                 system_identifier=self._plan.record.systemid,
                 host=f" on {self._session.name}",
@@ -142,13 +121,14 @@ class RemoteWriter:
         if self._combiner is not None:
             self._combiner.require_possible()
         elif self._plan.method is Method.COMBINE:
-            find_combiner(self._plan.record, self._settings.path_prefix)
+            find_combiner(self._plan.record, self._job.settings.path_prefix)
 
     def place(self) -> None:
         """Send the base backup."""
         plan = self._plan
-        source = self._server.paths.data_dir(plan.record.backup_id)
-        inventories = [take_inventory(tree) for tree in self._trees(source)] if plan.method is Method.COPY else []
+        layout = self._job.layout()
+        source = layout.source
+        inventories = [take_inventory(tree) for tree in trees(layout)] if plan.method is Method.COPY else []
         begin_there(
             self._session,
             plan.destination,
@@ -160,7 +140,7 @@ class RemoteWriter:
         if plan.method is Method.COPY:
             self._push(inventories)
         elif plan.method is Method.EXTRACT and self._existing is None and self._can_unpack_there:
-            self._unpack_there(source)
+            unpack_there(self._job, self._there, [layout])
         elif self._combiner is not None:
             self._damage = self._combiner.place(is_empty=self._existing is None)
             # Of what is there already nothing may have stayed.
@@ -176,14 +156,14 @@ class RemoteWriter:
         plan = self._plan
         if plan.wal_directory is None:
             return
-        self._wal.write(tuple(self._prepared.histories), compare=self._existing is not None)
+        self._wal.write(tuple(self._job.prepared.histories), compare=self._existing is not None)
 
     def configure(self) -> SettingsPlan:
         """Get the configuration, as the backup or the other host has it, change it, and send what changed."""
         plan = self._plan
         with scratch_directory("barman-restore-") as scratch:
             if plan.method is Method.COPY:
-                self._pusher.copy_here(self._server.paths.data_dir(plan.record.backup_id), scratch, _CONFIGURATION)
+                self._pusher.copy_here(self._job.layout().source, scratch, _CONFIGURATION)
             else:
                 self._pusher.pull(plan.destination, scratch, _CONFIGURATION)
             before = _inodes(scratch)
@@ -195,24 +175,19 @@ class RemoteWriter:
 
     def find_damage(self, configured: SettingsPlan) -> Iterator[str]:
         """Yield what of the backup, as it is here, is not as its manifest says: rsync has sent what there was."""
-        plan = self._plan
-        if plan.method is not Method.COPY:
+        if self._plan.method is not Method.COPY:
             yield from self._damage
             return
-        paths, backup_id = self._server.paths, plan.record.backup_id
-        places = {
-            placement.oid: paths.tablespace_dir(backup_id, placement.oid)
-            for placement in plan.placements
-            if not placement.was_in_place
-        }
-        data = paths.data_dir(backup_id)
-        yield from find_damage(data / MANIFEST, data, tablespaces=places)
+        layout = self._job.layout()
+        yield from find_damage(layout.source / MANIFEST, layout.source, tablespaces=layout.origins)
 
     def finish(self) -> None:
         """Make everything durable, and then give the control file its name."""
         plan, facts = self._plan, self._facts
         if not facts.syncs:
-            self._reporter.warning(f"there is no sync on {self._session.name}: not all may be on stable storage yet")
+            self._job.reporter.warning(
+                f"there is no sync on {self._session.name}: not all may be on stable storage yet"
+            )
         finish_there(
             self._session,
             [place.path for place in self._wanted],
@@ -230,7 +205,7 @@ class RemoteWriter:
         """Return what the control file is to be, with its permission bits; None if it is there, and held back."""
         if self._plan.method is not Method.COPY:
             return None
-        path = self._server.paths.data_dir(self._plan.record.backup_id) / CONTROL_FILE
+        path = self._job.layout().source / CONTROL_FILE
         return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
 
     def _modes(self, source: Path, inventories: Sequence[Inventory]) -> dict[Path, int]:
@@ -242,23 +217,12 @@ class RemoteWriter:
             modes[self._plan.wal_directory] = 0o700
         return modes | {found.tree.target / name: 0o700 for found in inventories for name in found.emptied}
 
-    def _trees(self, source: Path) -> list[Tree]:
-        """Return what is sent of a plain backup."""
-        plan = self._plan
-        trees = [_data_tree(source, plan)]
-        for placement in plan.placements:
-            origin = source / "pg_tblspc" / str(placement.oid)
-            if not placement.was_in_place:
-                origin = self._server.paths.tablespace_dir(plan.record.backup_id, placement.oid)
-            trees.append(whole_tree(origin, placement.location))
-        return trees
-
     def _push(self, inventories: Sequence[Inventory]) -> None:
+        if self._existing is None:
+            self._pusher.push(inventories)
+            return
         total = sum(inventory.bytes for inventory in inventories)
-        with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
-            if self._existing is None:
-                self._pusher.push(inventories, bar)
-                return
+        with self._job.reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
             for inventory in inventories:
                 self._update(inventory, bar)
 
@@ -281,42 +245,19 @@ class RemoteWriter:
         changed, doubtful = ([files[name] for name in names] for names in (found.changed, found.doubtful))
         self._pusher.update(inventory, changed, doubtful, bar)
 
-    def _unpack_there(self, source: Path) -> None:
-        plan = self._plan
-        tarballs = self._prepared.files[plan.record.backup_id].tarballs
-        total = sum((source / tarball.name).stat().st_size for tarball in tarballs)
-        with self._reporter.bar("Copying the base backup", total=total, unit="bytes") as bar:
-            flow = configured_flow(self._settings, bar)
-            pusher = TarPusher(
-                self._session,
-                self._facts,
-                self._pusher.workers,
-                flow,
-                decryption=self._server.decryption,
-                compress=self._settings.network_compression,
-            )
-            pusher.push(source, tarballs, plan.destination, plan.placements)
-        if (source / MANIFEST).exists():
-            self._pusher.push_names(source, plan.destination, [MANIFEST], NoBar())
-
     def _push_staged(self) -> None:
         """Lay the backup out here first, then send it."""
-        plan = self._plan
-        with staging_directory(staging_path(self._settings), plan.record.backup_id) as staging:
+        plan, job = self._plan, self._job
+        with staging_directory(staging_path(job.settings), plan.record.backup_id) as staging:
             places = [place._replace(location=staging / str(place.oid)) for place in plan.placements]
             staged = replace(plan, destination=staging / "data", placements=tuple(places))
-            placer = DataPlacer(
-                self._server, replace(self._prepared, plan=staged), self._settings, self._reporter, is_final=False
+            DataPlacer(replace(job, prepared=replace(job.prepared, plan=staged)), is_final=False).place()
+            layout = job.layout()._replace(
+                source=staged.destination, origins={place.oid: place.location for place in places}
             )
-            placer.place()
-            manifest = staged.destination / f"{MANIFEST}.{plan.record.backup_id}"
-            locations = {place.oid: place.location for place in places}
-            self._damage = list(find_damage(manifest, staged.destination, tablespaces=locations))
-            trees = [_data_tree(staged.destination, plan)]
-            trees += [
-                whole_tree(here.location, there.location) for here, there in zip(places, plan.placements, strict=True)
-            ]
-            self._push([take_inventory(tree) for tree in trees])
+            manifest = layout.source / f"{MANIFEST}.{plan.record.backup_id}"
+            self._damage = list(find_damage(manifest, layout.source, tablespaces=layout.origins))
+            self._push([take_inventory(tree) for tree in trees(layout)])
 
     def _owner(self) -> tuple[int, int] | None:
         """Return whom the cluster is to belong to, where we are root: PostgreSQL does not run as root."""
@@ -324,21 +265,11 @@ class RemoteWriter:
         if self._facts.user_id != 0:
             return None
         if owner is None or owner[0] == 0:
-            self._reporter.warning(
+            self._job.reporter.warning(
                 f"{self._plan.destination} on {self._session.name} belongs to root: give it to the user of PostgreSQL"
             )
             return None
         return owner
-
-
-def _data_tree(source: Path, plan: RestorePlan) -> Tree:
-    """Return what is sent of a data directory: without what has no place there, and what is behind links."""
-    elsewhere = {f"pg_tblspc/{placement.oid}" for placement in plan.placements}
-
-    def leaves_out(name: str) -> bool:
-        return is_excluded(name) or name in elsewhere or name == CONTROL_FILE
-
-    return Tree(source, plan.destination, leaves_out)
 
 
 def _item(entry: Entry) -> Item:

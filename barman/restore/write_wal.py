@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from barman.catalog.wal_archive import WalArchive
     from barman.host.transfer import Flow
     from barman.progress import Bar, Reporter
+    from barman.restore.job import Job
     from barman.restore.plan import RestorePlan
     from barman.restore.wal_plan import WalCopy
 
@@ -164,6 +165,12 @@ class WalWriter:
     def _mark_archived(self, name: str) -> None:
         if self._plan.marks_archived:
             (self._directory / "archive_status" / f"{name}.done").touch(mode=_FILE_MODE)
+
+
+def wal_writer(job: Job, directory: Path, flow: Flow, *, links: bool = False) -> WalWriter:
+    """Return what writes the WAL of a job into directory; links: as of WalWriter."""
+    archive, streaming = job.server.wal_archive, job.server.paths.streaming
+    return WalWriter(job.plan, directory, archive, streaming, job.reporter, flow, links=links)
 
 
 def reusable_wal(plan: RestorePlan) -> set[str]:

@@ -43,7 +43,7 @@ def test_it_goes_when_something_fails_and_the_program_that_works_in_it_is_ended_
         with pytest.raises(ZeroDivisionError):
             fail(program.pid)
 
-    assert ended.result() == -signal.SIGTERM
+    assert ended.result() == -signal.SIGKILL
     assert list((tmp_path / "staging").iterdir()) == []
 
 
