@@ -36,9 +36,10 @@ _SCRATCH = ".copying"
 
 
 class Previous(NamedTuple):
-    """The backup whose files may serve again. links: as they are, or copied. horizon: copy_plan.safe_horizon.
+    """The backup whose files may serve again. links: as they are, or copied.
 
-    clones: changed files begin as clones of the earlier ones, which share their blocks. damaged: tree and name of
+    clones: changed files begin as clones of the earlier ones, which share their blocks. horizon: that of
+    copy_plan.safe_horizon; 0: nothing is trusted to be the same before it has been compared. damaged: tree and name of
     the files that have damaged pages in it.
     """
 
@@ -82,6 +83,7 @@ class Copier:
         self._times = times
         self._reporter = reporter
         self._bar: Bar | None = None
+        self._flow = self._flow_into(self._moved, settings.bandwidth_limit)
         self._flows: Mapping[str, Flow] = {}
 
     def copy(self, trees: Sequence[Tree], *, lanes: int) -> None:
@@ -93,7 +95,12 @@ class Copier:
             self._workers.work_off([partial(self._lay_out, plan) for plan in plans])
             ways = tuple(way for way in Way if way is not Way.REUSE or not self._links)
             portions = portions_of(plans, workers=lanes, ways=ways)
-            self._flows = {tree.label: self._flow(tree) for tree in trees}
+            limits = self._settings.tablespace_bandwidth_limit
+            self._flows = {
+                tree.label: self._flow_into(self._flow.passed, limits[tree.label])
+                for tree in trees
+                if tree.label in limits
+            }
             self._workers.work_off([partial(self._copy_portion, len(portions), lanes, it) for it in portions])
             self._workers.work_off([partial(self._verify_again, trees)])
         self._bar = None
@@ -106,7 +113,7 @@ class Copier:
             began = clock.monotonic()
             target = os.fspath(self._directory / part)
             if lane is None:
-                local_copy.bring(path, os.path.join(target, name), self._own_scratch(), self._flow())
+                local_copy.bring(path, os.path.join(target, name), self._own_scratch(), self._flow)
             else:
                 argv = rsync.copy_argv(rsync.Source(directory, lane), target, scratch=os.fspath(self._own_scratch()))
                 self._rsync.copy(argv, [name], target, self._own_scratch())
@@ -164,6 +171,7 @@ class Copier:
         """Have rsync write what has changed in files of another host into clones of the previous backup's."""
         tree, target = portion.tree, os.fspath(self._directory / portion.tree.part)
         names, scratch = Names(portion.entries), self._own_scratch()
+        clones = set()
         for name in names:
             clone = None
             if self._previous is not None:
@@ -171,14 +179,22 @@ class Copier:
             if clone is not None:
                 with naming(clone):
                     os.rename(clone, os.path.join(target, name))
+                clones.add(name)
+
+        def updated(name: str) -> None:
+            clones.discard(name)
+            self._verify(tree, lane, name)
+
         argv = rsync.update_argv(
             rsync.Source(tree.directory, lane),
             target,
             bandwidth_kib_s=limit,
             compress=self._settings.network_compression,
         )
-        verify = partial(self._verify, tree, lane)
-        self._rsync.copy(argv, names, target, self._own_scratch(), verify, compared_bytes=portion.bytes)
+        self._rsync.copy(argv, names, target, self._own_scratch(), updated, compared_bytes=portion.bytes)
+        for name in clones:
+            # Gone meanwhile: what is there is the earlier backup's.
+            os.unlink(os.path.join(target, name))
 
     def _known(self, tree: Tree, name: str) -> Known | None:
         """Return the file as the previous backup has it, if it has it."""
@@ -204,10 +220,10 @@ class Copier:
             return
         began = clock.monotonic()
         previous = os.fspath(self._previous.directory / plan.tree.part)
-        flow, scratch = self._flow(), self._own_scratch()
+        scratch = self._own_scratch()
         for entry in plan.reused:
             self._workers.check()
-            local_copy.link(os.path.join(previous, entry.name), os.path.join(root, entry.name), scratch, flow)
+            local_copy.link(os.path.join(previous, entry.name), os.path.join(root, entry.name), scratch, self._flow)
             self._advance(entry.size)
         if plan.reused:
             self._times.copied(plan.tree.label, (began, clock.monotonic()))
@@ -233,7 +249,7 @@ class Copier:
         """Copy a file once more; whether there is anything new."""
         target = os.fspath(self._directory / tree.part / name)
         if lane is None:
-            return local_copy.bring(os.path.join(tree.directory, name), target, self._own_scratch(), self._flow())
+            return local_copy.bring(os.path.join(tree.directory, name), target, self._own_scratch(), self._flow)
         scratch = self._own_scratch()
         fresh = scratch / "again"
         fresh.mkdir(exist_ok=True)
@@ -289,7 +305,8 @@ class Copier:
 
     def _copy_here(self, portion: Portion) -> None:
         """Copy a portion from this host, from the source or the previous backup, faster than rsync does."""
-        tree, flow, scratch = portion.tree, self._flows[portion.tree.label], self._own_scratch()
+        tree, scratch = portion.tree, self._own_scratch()
+        flow = self._flows.get(tree.label, self._flow)
         for entry in portion.entries:
             self._workers.check()
             source = os.path.join(tree.directory, entry.name)
@@ -306,7 +323,7 @@ class Copier:
                     local_copy.link(previous, target, scratch, flow)
                     self._advance(entry.size)
                 else:
-                    local_copy.bring(previous, target, scratch, flow)
+                    local_copy.duplicate(previous, target, scratch, flow)
             else:
                 local_copy.bring(source, target, scratch, flow)
                 self._verify(tree, None, entry.name)
@@ -317,14 +334,18 @@ class Copier:
         directory.mkdir(exist_ok=True)
         return directory
 
-    def _flow(self, tree: Tree | None = None) -> Flow:
-        """Return what paces all workers that copy from this host, and stops them."""
+    def _flow_into(self, passed: Callable[[int], None], limit: int | None) -> Flow:
+        """Return what paces workers that copy from this host, and stops them; passed: told what has been copied."""
         return transfer.Flow(
-            _Watched(self._advance, self._workers.check),
-            bandwidth_kib_s=self._settings.bandwidth_limit if tree is None else self._limit(tree),
+            _Told(passed),
+            bandwidth_kib_s=limit,
             retry_times=self._settings.basebackup_retry_times,
             retry_sleep_s=self._settings.basebackup_retry_sleep,
         )
+
+    def _moved(self, size: int) -> None:
+        self._workers.check()
+        self._advance(size)
 
     def _limit(self, tree: Tree) -> int | None:
         """Return the KiB/s a directory may be copied with, by all workers together."""
@@ -340,17 +361,15 @@ def _share(limit: int | None, sharers: int) -> int | None:
     return None if limit is None else max(1, limit // sharers)
 
 
-class _Watched:
-    """A bar for a flow, which asks with every chunk whether to go on."""
+class _Told:
+    """A bar that passes on what it is told."""
 
-    def __init__(self, advance: Callable[[int], None], check: Callable[[], None]) -> None:
-        self._advance = advance
-        self._check = check
+    def __init__(self, passed: Callable[[int], None]) -> None:
+        self._passed = passed
 
     def advance(self, amount: int) -> None:
         """So many bytes more."""
-        self._check()
-        self._advance(amount)
+        self._passed(amount)
 
     def set_total(self, total: int | None) -> None:
         """Nothing: the total is known before."""

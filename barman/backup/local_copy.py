@@ -23,12 +23,15 @@ def bring(source: str, target: str, scratch: Path, flow: Flow) -> bool:
 
     scratch: a directory of the caller's own, on the file system of target.
     """
-    temporary = scratch / "file"
-    if not _unless_gone(source, lambda: transfer.copy_file(source, os.fspath(temporary), flow)):
-        return False
+    return _unless_gone(source, lambda: duplicate(source, target, scratch, flow))
+
+
+def duplicate(source: str, target: str, scratch: Path, flow: Flow) -> None:
+    """As bring, of a file that must be there: one of an earlier backup."""
+    temporary = os.fspath(scratch / "file")
+    transfer.copy_file(source, temporary, flow)
     with naming(target):
         os.rename(temporary, target)
-    return True
 
 
 def update(source: str, previous: Path, target: str, scratch: Path, flow: Flow) -> bool:
@@ -61,7 +64,7 @@ def link(previous: str, target: str, scratch: Path, flow: Flow) -> None:
         # A file has as many names as its file system can count.
         if error.errno != errno.EMLINK:
             raise
-        bring(previous, target, scratch, flow)
+        duplicate(previous, target, scratch, flow)
 
 
 def is_same(source: str, previous: str, mode: int) -> bool:

@@ -75,7 +75,8 @@ def prepare(
     job = Job(server, settings, facts, reporter, parent, logins)
     executor = executor_for(job)
     executor.require_possible()
-    _warn(job)
+    for warning in find_warnings(server.name, settings, facts, request):
+        reporter.warning(warning)
     return Prepared(job, executor, cluster_size)
 
 
@@ -92,17 +93,21 @@ def _require_same_cluster(server: Server, facts: ServerFacts, parent: BackupReco
         raise Refused(f"backup {parent.backup_id} is of another cluster, with system identifier {parent.systemid}")
 
 
-def _warn(job: Job) -> None:
-    facts, settings = job.facts, job.settings
+def find_warnings(name: str, settings: ServerSettings, facts: ServerFacts, request: BackupRequest) -> list[str]:
+    """Return what does not forbid this backup, and yet is to be known of it. name: of the server."""
+    found = []
     if settings.primary_conninfo is not None and not facts.in_recovery:
-        job.reporter.warning(f"server {job.server.name} is no standby: primary_conninfo is ignored")
-    if "external_configuration" in settings.backup_options:
-        return
+        found.append(f"server {name} is no standby: primary_conninfo is ignored")
+    if request.fail_on_checksum and facts.data_checksums != "on":
+        found.append(f"server {name} has no page checksums: damaged pages will not be noticed")
     pgdata = facts.data_directory
-    used = (facts.config_file, facts.hba_file, facts.ident_file, *facts.included_files)
-    outside = [name for name in used if name and pgdata and not name.startswith(pgdata.rstrip("/") + "/")]
-    if outside and settings.backup_method == "postgres":
-        job.reporter.warning(
-            "pg_basebackup does not copy configuration files outside the data directory; see that these are backed up: "
+    used = [*facts.included_files]
+    if settings.backup_method == "postgres":
+        used = [path for path in (facts.config_file, facts.hba_file, facts.ident_file) if path] + used
+    outside = [path for path in used if pgdata and not path.startswith(pgdata.rstrip("/") + "/")]
+    if outside and "external_configuration" not in settings.backup_options:
+        found.append(
+            "configuration files outside the data directory are not in this backup; see that they are backed up: "
             + ", ".join(dict.fromkeys(outside))
         )
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from barman.backup.listing import Listing
 from barman.errors import CommandError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from barman.config.settings import ServerSettings
     from barman.host.workers import Workers
     from barman.progress import Reporter
+
+Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +55,48 @@ class RsyncRuns:
         self._patience_s = patience_s
 
     def list_files(self, argv: Sequence[str]) -> tuple[Listing, Sequence[str]]:
-        """Run list_argv's command; return what is there, and the links that lead nowhere. CommandError."""
+        """Run list_argv's command, as often again as the settings allow; CommandError.
+
+        Return what is there, and the links that lead nowhere.
+        """
+        return self._stubbornly(lambda: self._list(argv), lambda: None)
+
+    def copy(
+        self,
+        argv: list[str],
+        names: Sequence[str],
+        target: str,
+        scratch: Path,
+        on_file: Callable[[str], None] | None = None,
+        *,
+        compared_bytes: int = 0,
+    ) -> None:
+        """Run copy_argv's command for these files, as often again as the settings allow.
+
+        scratch: this run's own. on_file: called with the name of every file that has been copied. compared_bytes: how
+        much is read on both sides before anything can be seen to move.
+        """
+        limit_s = comparing_limit_s(self._patience_s, compared_bytes)
+        self._stubbornly(
+            lambda: self._copy(argv, names, target, scratch, on_file, limit_s), lambda: _unlink_shared(target, names)
+        )
+
+    def _stubbornly(self, attempt: Callable[[], Result], clear: Callable[[], None]) -> Result:
+        """Return what attempt returns; clear: called before it is made again."""
+        left = self._settings.basebackup_retry_times
+        while True:
+            try:
+                return attempt()
+            except CommandError as error:
+                if left <= 0:
+                    raise
+                pause_s = self._settings.basebackup_retry_sleep
+                self._reporter.warning(f"{error.message}; trying again in {pause_s} seconds ({left} more)")
+                left -= 1
+                self._workers.pause(pause_s)
+                clear()
+
+    def _list(self, argv: Sequence[str]) -> tuple[Listing, Sequence[str]]:
         found = Listing()
         complaints = rsync.Complaints()
         silence = Silence(self._patience_s, what=f"cannot list the files of {self._host}")
@@ -71,36 +114,6 @@ class RsyncRuns:
             raise self._failed(done.status, complaints, argv)
         return found, complaints.dangling
 
-    def copy(
-        self,
-        argv: list[str],
-        names: Sequence[str],
-        target: str,
-        scratch: Path,
-        on_file: Callable[[str], None] | None = None,
-        *,
-        compared_bytes: int = 0,
-    ) -> None:
-        """Run copy_argv's command for these files, as often again as the settings allow.
-
-        scratch: this run's own. on_file: called with the name of every file that has been copied. compared_bytes: how
-        much is read on both sides before anything can be seen to move.
-        """
-        left = self._settings.basebackup_retry_times
-        while True:
-            try:
-                self._copy(argv, names, target, scratch, on_file, comparing_limit_s(self._patience_s, compared_bytes))
-            except CommandError as error:
-                if left <= 0:
-                    raise
-                pause_s = self._settings.basebackup_retry_sleep
-                self._reporter.warning(f"{error.message}; trying again in {pause_s} seconds ({left} more)")
-                left -= 1
-                self._workers.pause(pause_s)
-                _unlink_shared(target, names)
-            else:
-                return
-
     def _copy(
         self,
         argv: list[str],
@@ -115,10 +128,12 @@ class RsyncRuns:
             silence = Silence(limit_s, what=f"cannot copy from {self._host}")
             listener = Listener(target, scratch, complaints, self._advance, on_file=on_file, silence=silence)
             # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
-            done = self._run(
-                argv if number == 0 else [argv[0], "--whole-file", *argv[1:]], listener.take, names, listener.tick
-            )
-            listener.finish()
+            words = argv if number == 0 else [argv[0], "--whole-file", *argv[1:]]
+            try:
+                done = self._run(words, listener.take, names, listener.tick)
+            finally:
+                # The next attempt finds this file as it should be, and does not tell of it.
+                listener.finish()
             if complaints.is_harmless(done.status):
                 return
             if not complaints.is_worth_repeating(done.status):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from barman.postgres.facts import Tablespace
 
 CONTROL_FILE = "global/pg_control"
+VERSION_FILE = "PG_VERSION"
+LABEL_FILE = "backup_label"
 
 # Everywhere: what a running server makes for itself, and what belongs to the host it runs on.
 _TRANSIENT = (
@@ -45,7 +47,7 @@ _EMPTIED = (
 )
 # The manifest of the backup the cluster was once restored from says nothing about this one.
 _STALE = ("backup_manifest",)
-_LABELS = ("backup_label", "tablespace_map")
+_LABELS = (LABEL_FILE, "tablespace_map")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ _CHANGED = re.compile(
 _NO_REFERENT = re.compile(r"symlink has no referent: ")
 # What an old rsync says, or one that talks to something else.
 _FOREIGN = re.compile(r"unknown option|protocol version mismatch|requires protocol version|error in rsync protocol")
+_FORBIDDEN = re.compile(r"Permission denied \(13\)")
 # What a shell says of a program that is not there.
 _NOT_FOUND = 127
 # What says nothing by itself.
@@ -257,6 +258,8 @@ class Complaints:
             return "Is rsync installed there?"
         if any(map(_FOREIGN.search, (*self._errors, *self._noise))):
             return "rsync 3.1 or newer is needed on both hosts, and a login there that prints nothing by itself."
+        if self.error is not None and _FORBIDDEN.search(self.error):
+            return "Log in there as a user who may read every file, as the one that PostgreSQL runs as."
         return None
 
     def is_harmless(self, status: int) -> bool:

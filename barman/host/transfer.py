@@ -61,14 +61,14 @@ class Flow:
 
     def passed(self, size: int) -> None:
         """size bytes more were moved; waits as long as the pace demands. Stopped when the job is to end."""
-        self._bar.advance(size)
-        pause_s = 0.0
+        free_at = 0.0
         if self._bytes_per_s:
             with self._lock:
-                now = time.monotonic()
-                self._free_at = max(self._free_at, now) + size / self._bytes_per_s
-                pause_s = self._free_at - now
-        if self._stopping.wait(pause_s) if pause_s else self._stopping.is_set():
+                free_at = self._free_at = max(self._free_at, time.monotonic()) + size / self._bytes_per_s
+        # Which may take its time, as that of a flow which several others flow into.
+        self._bar.advance(size)
+        pause_s = free_at - time.monotonic()
+        if self._stopping.wait(pause_s) if pause_s > 0 else self._stopping.is_set():
             raise Stopped
 
     def stop(self) -> None:
@@ -155,7 +155,7 @@ def update_file(source: str, target: str, flow: Flow) -> None:
                 there = os.pread(writer.fileno(), len(data), size)
                 with naming(target):
                     for begin, end in _different(data, there):
-                        os.pwrite(writer.fileno(), data[begin:end], size + begin)
+                        _write_at(writer.fileno(), data[begin:end], size + begin)
                 size += len(data)
                 flow.passed(len(data))
             writer.truncate(size)
@@ -230,6 +230,14 @@ def write_all(writer: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(writer, view) :]
+
+
+def _write_at(writer: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        # On a disk that is nearly full, it may be less than all.
+        written = os.pwrite(writer, view, offset)
+        view, offset = view[written:], offset + written
 
 
 class _Unable(Exception):

@@ -292,3 +292,27 @@ def test_an_exclusive_backup_that_fails_is_ended_on_the_server(home, cluster):
     assert not (cluster.data / "backup_label").exists()
     server.run("backup", "--wait", "--wait-timeout", "60")
     assert not is_alive(process.pid)
+
+
+@pytest.mark.pg("< 15", each=False)
+@pytest.mark.parametrize("way", ["here", "ssh"])
+def test_an_exclusive_backup_that_was_killed_is_ended_by_the_next(way, home, cluster, request):
+    ssh = request.getfixturevalue("sshd").command if way == "ssh" else None
+    server = home.copying(cluster, ssh=ssh, backup_options="exclusive_backup")
+    server.start_streaming(cluster)
+    server.close_and_archive(cluster)
+    process = server.home.start("backup", "main", "--bwlimit", "500")
+    wait_until(lambda: any(server.base.glob("*/.copying/*/*")), "files are being copied")
+    process.kill()
+    process.communicate(timeout=60)
+    assert cluster.value("select pg_is_in_backup()")
+    result = server.run("backup", "--wait", "--wait-timeout", "60")
+    assert "ending the exclusive backup that was left over on the server: Barman backup main " in result.stderr
+    assert _records(server)[-1].status is Status.DONE
+    assert not cluster.value("select pg_is_in_backup()")
+    # What somebody else has begun is nobody's to end.
+    cluster.sql("select pg_start_backup('by hand', true)")
+    result = server.run("backup", check=False)
+    assert result.status == 1
+    assert "backup is already in progress" in result.stderr
+    assert cluster.value("select pg_is_in_backup()")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,24 @@ from barman.backup.copier import Copier, Previous
 from barman.backup.copy_plan import safe_horizon
 from barman.backup.copy_stats import CopyTimes
 from barman.backup.durable import make_tree_durable
+from barman.backup.first_look import look
 from barman.backup.label import read_label
 from barman.backup.page_check import PageCheck
 from barman.backup.positions import begin_at, end_at
-from barman.backup.source_tree import CONTROL_FILE, files_outside, trees_of
+from barman.backup.source_tree import CONTROL_FILE, LABEL_FILE, VERSION_FILE, files_outside, trees_of
 from barman.catalog import selection
-from barman.errors import BarmanError, CatalogError, CommandError, ConfigError, LockBusy, Refused
-from barman.host import clock, reflink, rsync, runner
+from barman.errors import (
+    BarmanError,
+    CatalogError,
+    CommandError,
+    ConfigError,
+    ConnectionFailed,
+    LockBusy,
+    PostgresError,
+    Refused,
+)
+from barman.host import clock, reflink
 from barman.host.files import write_durably
-from barman.host.scratch import scratch_directory
 from barman.host.ssh import parse_ssh_command
 from barman.host.workers import Workers
 from barman.postgres.backup_label import parse_backup_label
@@ -35,13 +43,13 @@ if TYPE_CHECKING:
 
     from barman.backup.copier import Lane
     from barman.backup.executor import Job
+    from barman.backup.first_look import Sight
     from barman.catalog.record import BackupRecord
     from barman.host.ssh import Logins
     from barman.postgres.backup_session import BackupSession
 
 _log = logging.getLogger(__name__)
 
-_QUICK_S = 60.0
 # Of a relation in one file, unless PostgreSQL was built otherwise: 1 GiB.
 _SEGMENT_BLOCKS = 131072
 
@@ -56,6 +64,7 @@ class RsyncExecutor:
         self._logins = _logins(job)
         self._host = "this host" if self._logins is None else self._logins.shell.name
         self._exclusive = "exclusive_backup" in job.settings.backup_options
+        self._sight: Sight | None = None
         self._session: BackupSession | None = None
         self._has_begun = False
         self._keep_alive_at = 0.0
@@ -84,11 +93,15 @@ class RsyncExecutor:
                 f"the role of conninfo may not see where the data directory of server {self._server.name} is",
                 hint="Grant it pg_read_all_settings.",
             )
-        found = self._system_identifier(facts.data_directory)
+        self._sight = look(
+            facts.data_directory, self._logins, host=self._host, env=self._server.environment(), label=self._exclusive
+        )
+        found = self._sight.system_identifier
         if found != facts.system_identifier:
             raise Refused(
                 f"{facts.data_directory} on {self._host} is of another cluster than conninfo leads to "
-                f"(system identifiers {found} and {facts.system_identifier})"
+                f"(system identifiers {found} and {facts.system_identifier})",
+                hint="conninfo and ssh_command must lead to the same host, and to the same of its clusters.",
             )
 
     def start(self, record: BackupRecord) -> BackupRecord:
@@ -96,9 +109,16 @@ class RsyncExecutor:
         self._job.action = "issuing start backup command"
         session = self._session = self._server.backup_session()
         session.connect()
-        label = f"Barman backup {self._server.name} {record.backup_id}"
+        if self._exclusive:
+            self._end_abandoned(session)
+        label = f"{self._label}{record.backup_id}"
         self._has_begun = True
-        begin = session.start(label, fast=self._settings.immediate_checkpoint, exclusive=self._exclusive)
+        try:
+            begin = session.start(label, fast=self._settings.immediate_checkpoint, exclusive=self._exclusive)
+        except PostgresError as error:
+            # Refused, perhaps because of another's backup, which is not ours to end.
+            self._has_begun = isinstance(error, ConnectionFailed)
+            raise
         self._keep_alive_at = clock.monotonic() + self._settings.keepalive_interval
         # A tablespace made since the facts were asked is in no WAL that will be replayed.
         tablespaces = tuple(found for found in session.facts().tablespaces if found.location.startswith("/"))
@@ -151,7 +171,7 @@ class RsyncExecutor:
         self._job.action = "writing backup label"
         data = self._server.paths.data_dir(record.backup_id)
         if end.label is not None:
-            write_durably(data / "backup_label", os.fsencode(end.label), mode=0o600)
+            write_durably(data / LABEL_FILE, os.fsencode(end.label), mode=0o600)
         if end.tablespace_map is not None:
             write_durably(data / "tablespace_map", os.fsencode(end.tablespace_map), mode=0o600)
         text = read_label(data)
@@ -187,6 +207,19 @@ class RsyncExecutor:
             _log.warning("the exclusive backup of server %s cannot be ended: %s", self._server.name, error)
         finally:
             session.close()
+
+    @property
+    def _label(self) -> str:
+        """What the labels of this server's backups begin with; the id follows."""
+        return f"Barman backup {self._server.name} "
+
+    def _end_abandoned(self, session: BackupSession) -> None:
+        """End an exclusive backup of ours whose process was killed: PostgreSQL would take no other."""
+        found = self._sight.label if self._sight is not None else None
+        label = parse_backup_label(found).label or "" if found else ""
+        if label.startswith(self._label) and label.removeprefix(self._label) in self._server.backups.load():
+            self._job.reporter.warning(f"ending the exclusive backup that was left over on the server: {label}")
+            session.stop(exclusive=True)
 
     def _tick(self, copier: Copier) -> None:
         """Look after the session while files are copied; ConnectionFailed when it is lost, and the backup with it."""
@@ -232,7 +265,25 @@ class RsyncExecutor:
             report = self._server.backups.page_report(found.backup_id)
             damaged = frozenset((page.tree, page.file) for page in (report.pages if report else ()))
             self._clones = reuse == "reflink" and self._can_clone(record)
-            yield Previous(directory, reuse != "copy", self._clones, safe_horizon(found.begin_time), damaged)
+            horizon = safe_horizon(found.begin_time) if self._is_of_same_directory(found, record) else 0
+            yield Previous(directory, reuse != "copy", self._clones, horizon, damaged)
+
+    def _is_of_same_directory(self, found: BackupRecord, record: BackupRecord) -> bool:
+        """Whether an earlier backup is of the very directory that is copied now, and not of a standby of it.
+
+        On another host, or after a failover, files of the same size and time may differ all the same.
+        """
+        try:
+            born = int(os.stat(self._data(found) / VERSION_FILE).st_mtime)
+        except OSError:
+            return False
+        was_standby = "BACKUP FROM: standby" in (found.backup_label or "")
+        return (
+            self._sight is not None
+            and born == self._sight.born
+            and found.timeline == record.timeline
+            and was_standby == self._job.facts.in_recovery
+        )
 
     def _can_clone(self, record: BackupRecord) -> bool:
         """Whether files of the backup may share blocks with others; a warning says that they cannot."""
@@ -266,47 +317,13 @@ class RsyncExecutor:
 
     def _require_whole(self, record: BackupRecord) -> None:
         """CatalogError unless what no cluster is without has been copied."""
-        for name in ("PG_VERSION", CONTROL_FILE):
+        for name in (VERSION_FILE, CONTROL_FILE):
             path = self._data(record) / name
             if not path.is_file():
                 raise CatalogError(f"{record.pgdata} on {self._host} is no data directory: it has no {name}")
 
     def _data(self, record: BackupRecord) -> Path:
         return self._server.paths.data_dir(record.backup_id)
-
-    def _system_identifier(self, pgdata: str) -> str:
-        """Return the identifier in the control file, the first thing that is read; CommandError if it cannot be."""
-        path = f"{pgdata}/{CONTROL_FILE}"
-        try:
-            if self._logins is None:
-                return _identifier_in(path)
-            with scratch_directory("barman-control-") as scratch:
-                self._fetch(self._logins.lanes()[0], path, os.fspath(scratch))
-                return _identifier_in(os.path.join(scratch, os.path.basename(path)))
-        except OSError as error:
-            raise CommandError(f"cannot copy from {self._host}: {path}: {error.strerror}") from error
-
-    def _fetch(self, lane: str, path: str, scratch: str) -> None:
-        directory, name = os.path.split(path)
-        argv = rsync.copy_argv(rsync.Source(directory, lane), scratch, scratch=scratch)
-        complaints = rsync.Complaints()
-        done = runner.run(
-            argv,
-            timeout_s=_QUICK_S,
-            env={**self._server.environment(), "LC_ALL": "C"},
-            input=os.fsencode(name) + b"\0",
-            check=False,
-            on_line=lambda line: None if rsync.parse_copied(line) is not None else complaints.take(line),
-        )
-        if not complaints.is_harmless(done.status):
-            reason, hint = complaints.reason(done.status), complaints.hint(done.status)
-            raise CommandError(f"cannot copy from {self._host}: {reason}", argv=argv, hint=hint)
-
-
-def _identifier_in(control_file: str) -> str:
-    """Return the system identifier, which a control file begins with. Source: PostgreSQL, catalog/pg_control.h."""
-    with open(control_file, "rb") as file:
-        return str(int.from_bytes(file.read(8), sys.byteorder))
 
 
 def _logins(job: Job) -> Logins | None:

@@ -111,9 +111,11 @@ def test_a_file_the_other_host_does_not_let_us_read(copying, cluster, sshd):
     secret.write_text("x")
     secret.chmod(0)
     server = copying(ssh=sshd.command, parallel_jobs=2)
-    _refused(server, "@127.0.0.1", str(secret), "Permission denied", "failed copying files")
+    result = _refused(server, "@127.0.0.1", str(secret), "Permission denied", "failed copying files")
+    assert "HINT: Log in there as a user who may read every file" in result.stderr
     [only] = server.json("list-backups")["main"]
     assert only["status"] == "FAILED"
+    assert not list(server.base.glob("*/.copying/*/*"))
     secret.unlink()
 
 

@@ -231,6 +231,23 @@ def test_unchanged_files_are_links_and_earlier_backups_stay_as_they_are(copying,
 
 
 @pytest.mark.pg(each=False)
+@pytest.mark.parametrize("way", ["here", "ssh"])
+def test_files_of_another_directory_are_compared_even_if_they_look_equal(way, copying, cluster, request):
+    ssh = request.getfixturevalue("sshd").command if way == "ssh" else None
+    server = copying(cluster, ssh=ssh, reuse_backup="link")
+    probe, version = cluster.data / "base" / "probe", cluster.data / "PG_VERSION"
+    for content, born in ((b"one", 1000), (b"two", 1000), (b"two", 2000)):
+        probe.write_bytes(content)
+        give(probe)
+        os.utime(probe, (1000, 1000))
+        # As after a failover, on a host where the cluster was made at another time.
+        os.utime(version, (born, born))
+        _backup(server)
+    copies = [(server.base / backup_id / "data" / "base" / "probe").read_bytes() for backup_id in server.backup_ids()]
+    assert copies == [b"one", b"one", b"two"]
+
+
+@pytest.mark.pg(each=False)
 @pytest.mark.parametrize("words", [(), ("--reuse-backup", "copy")], ids=["off", "copy"])
 def test_without_links_every_backup_has_its_own_files(words, copying, cluster, recovered):
     cluster.load(100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -9,20 +11,26 @@ import pytest
 
 from barman.backup.executors.rsync import RsyncExecutor
 from barman.errors import CommandError, ConfigError, Refused
+from barman.host.ssh import Logins, parse_ssh_command
 from tests.support.settings import server_settings
 
+# As another host, reached by something else than ssh.
+_ELSEWHERE = '#!/bin/sh\nshift\nwhile [ "${1#-}" != "$1" ]; do shift 2; done\nshift\nexec "$@"\n'
 
-def _executor(pgdata, *, version_num=150000, in_recovery=False, **options):
+
+def _executor(pgdata, *, version_num=150000, in_recovery=False, logins=None, **options):
     facts = SimpleNamespace(
         version_num=version_num, in_recovery=in_recovery, data_directory=pgdata, system_identifier="7000"
     )
     settings = server_settings(**{"backup_method": "local-rsync", **options})
-    return RsyncExecutor(SimpleNamespace(server=SimpleNamespace(name="main"), settings=settings, facts=facts))
+    server = SimpleNamespace(name="main", environment=lambda: dict(os.environ))
+    return RsyncExecutor(SimpleNamespace(server=server, settings=settings, facts=facts, logins=logins))
 
 
 def _cluster(directory, identifier):
     (directory / "global").mkdir()
     (directory / "global" / "pg_control").write_bytes(identifier.to_bytes(8, sys.byteorder) + bytes(100))
+    (directory / "PG_VERSION").write_text("15\n")
     return str(directory)
 
 
@@ -33,6 +41,23 @@ def test_the_files_of_the_cluster_we_talk_to_are_fine(tmp_path):
 def test_the_files_of_another_cluster_are_refused(tmp_path):
     with pytest.raises(Refused, match=r"is of another cluster .* \(system identifiers 7001 and 7000\)"):
         _executor(_cluster(tmp_path, 7001)).require_possible()
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+def test_the_files_of_another_cluster_on_another_host_are_refused(tmp_path):
+    way = tmp_path / "way"
+    way.write_text(_ELSEWHERE)
+    way.chmod(0o755)
+    (tmp_path / "pg").mkdir()
+    options = {"backup_method": "rsync", "ssh_command": f"{way} db1"}
+    with Logins(parse_ssh_command(f"{way} db1"), env=os.environ) as logins:
+        executor = _executor(_cluster(tmp_path / "pg", 7001), logins=logins, **options)
+        with pytest.raises(Refused, match=f"{tmp_path}/pg on db1 is of another cluster than conninfo") as refused:
+            executor.require_possible()
+        assert "must lead to the same host" in refused.value.hint
+        (tmp_path / "pg" / "PG_VERSION").unlink()
+        with pytest.raises(CommandError, match=f"cannot copy from db1: {tmp_path}/pg/PG_VERSION: No such file"):
+            executor.require_possible()
 
 
 def test_a_directory_that_is_none_is_named(tmp_path):

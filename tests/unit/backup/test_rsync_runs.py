@@ -13,6 +13,13 @@ from barman.host.workers import Workers
 from barman.progress import LogReporter
 from tests.support.settings import server_settings
 
+# The first time it ends before it has told that all is well.
+_CUT = """#!/bin/sh
+echo "==5 5 file"
+[ -e {tried} ] && exit 0
+touch {tried}
+sleep 1000
+"""
 # As a file system that does not answer would have it.
 _STUCK = "#!/bin/sh\nexec sleep 1000\n"
 
@@ -34,9 +41,11 @@ def runs(tmp_path):
     )
 
 
-def test_a_listing_in_which_nothing_moves_is_given_up(runs):
+def test_a_listing_in_which_nothing_moves_is_tried_again_and_given_up(runs, caplog):
+    caplog.set_level(logging.INFO, logger="barman")
     with pytest.raises(CommandError, match="cannot list the files of there: nothing has moved for 1 second"):
         runs.list_files(rsync.list_argv(rsync.Source("/data", None), ()))
+    assert "trying again in 0 seconds (1 more)" in caplog.text
 
 
 def test_a_copy_in_which_nothing_moves_is_tried_again_and_given_up(runs, tmp_path, caplog):
@@ -48,3 +57,10 @@ def test_a_copy_in_which_nothing_moves_is_tried_again_and_given_up(runs, tmp_pat
     with pytest.raises(CommandError, match="cannot copy from there: nothing has moved for 1 second"):
         runs.copy(argv, ["file"], str(target), scratch)
     assert "trying again in 0 seconds (1 more)" in caplog.text
+
+
+def test_a_file_that_was_copied_before_rsync_was_given_up_is_told_of(runs, tmp_path):
+    (tmp_path / "bin" / "rsync").write_text(_CUT.format(tried=tmp_path / "tried"))
+    told = []
+    runs.copy(["rsync"], ["file"], str(tmp_path), tmp_path / "bin", told.append)
+    assert told == ["file", "file"]
