@@ -166,12 +166,11 @@ def pg_combinebackup_argv(
 ) -> list[str]:
     """Return the command line that makes a full backup in output of a chain of backups, the full one first.
 
-    It tells of every file before it writes it, and syncs nothing. tablespace_mapping: location in the last backup of
-    the chain to new location. mode: copy (None), link, clone or copy-file-range.
+    Nothing is synced. tablespace_mapping: location in the last backup of the chain to new location. mode: copy (None),
+    link, clone or copy-file-range.
     """
     return [
         tool.path,
-        "--debug",
         "--no-sync",
         f"--output={output}",
         *_tablespace_options(tablespace_mapping),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from barman.host.scratch import scratch_directory
 from barman.postgres.tools import find_tool, pg_combinebackup_argv
 from barman.postgres.versions import Feature, major_version, supports
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, is_excluded
-from barman.restore.fetch import make_links
+from barman.restore.fetch import make_links, tree_size
 from barman.restore.lay_out import lay_out
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 # Made in the destination, and moved up when it is whole.
 COMBINED = ".barman-combine"
-# It tells of every file before it writes it, and the largest has a gigabyte.
 _PATIENCE_S = 600.0
+# How often to look how far it is: that is work, too.
+_LOOK_S = 30.0
 
 
 def find_combiner(record: BackupRecord, path_prefix: str | None) -> Tool:
@@ -111,14 +113,33 @@ def combine_argv(
     )
 
 
-def run_combiner(run: Callable[..., Completed], argv: Sequence[str], *, backup_id: str, where: str = "") -> None:
+def run_combiner(
+    run: Callable[..., Completed],
+    argv: Sequence[str],
+    *,
+    written: Callable[[], object],
+    backup_id: str,
+    where: str = "",
+) -> None:
     """Have run, which knows how, carry out argv; CommandError if it fails, or nothing moves any more.
 
-    run: takes on_line and on_tick of runner.run, and does not check the exit status. where: for messages.
+    run: takes on_tick of runner.run, and does not check the exit status. written: something that changes as more is
+    written. where: for messages.
     """
     what = f"cannot combine the chain of backup {backup_id}{where}"
     silence = Silence(_PATIENCE_S, what=what)
-    done = run(on_line=lambda _line: silence.broken(), on_tick=silence.tick)
+    seen, look_at = written(), time.monotonic() + _LOOK_S
+
+    def tick() -> None:
+        nonlocal seen, look_at
+        if time.monotonic() >= look_at:
+            found = written()
+            if found != seen:
+                silence.broken()
+            seen, look_at = found, time.monotonic() + _LOOK_S
+        silence.tick()
+
+    done = run(on_tick=tick)
     if done.status != 0:
         said = next((line for line in done.stderr.splitlines() if "error:" in line), last_line(done))
         raise CommandError(f"{what}: {said}", argv=argv, status=done.status, stderr=done.stderr)
@@ -139,7 +160,8 @@ def combine(job: Job, members: Sequence[Path], mode: str) -> None:
     }
     argv = combine_argv(plan, tool, members, links, mode)
     run = partial(runner.run, argv, timeout_s=None, env={**job.server.environment(), "LC_ALL": "C"}, check=False)
-    run_combiner(run, argv, backup_id=plan.record.backup_id)
+    roots = [output, *(place.location for place in plan.placements)]
+    run_combiner(run, argv, written=lambda: [_size(root) for root in roots], backup_id=plan.record.backup_id)
     os.rename(output / CONTROL_FILE, output / HELD_BACK)
     for placement in plan.placements:
         if placement.was_in_place:
@@ -148,6 +170,13 @@ def combine(job: Job, members: Sequence[Path], mode: str) -> None:
     for entry in sorted(output.iterdir()):
         entry.rename(plan.destination / entry.name)
     output.rmdir()
+
+
+def _size(root: Path) -> int:
+    # It makes the directory when it begins, and removes it when it fails.
+    with contextlib.suppress(OSError):
+        return tree_size(root, str)
+    return 0
 
 
 def _move_out(source: Path, target: Path) -> None:

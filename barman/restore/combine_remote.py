@@ -53,6 +53,9 @@ rm -f "$pid"
 exit $status
 """
 
+# What changes as more is written.
+_MEASURE = 'du -sk "$@" 2>/dev/null'
+
 # Data directories out of tarballs: PostgreSQL's program wants the control file under its own name.
 _RELEASE = f"""
 set -e
@@ -132,7 +135,14 @@ class RemoteCombiner:
             argv = combine_argv(plan, tool, [member.data for member in members], links, mode)
             words = ["sh", "-c", _COMBINE, "barman", os.fspath(staging / COMBINER_PID), *argv]
             run = partial(session.run, words, timeout_s=None, check=False)
-            run_combiner(run, argv, backup_id=backup_id, where=f" on {session.name}")
+            roots = [plan.destination, *(place.location for place in plan.placements)]
+            run_combiner(
+                run,
+                argv,
+                written=lambda: session.script(_MEASURE, *roots, check=False).stdout,
+                backup_id=backup_id,
+                where=f" on {session.name}",
+            )
         moved = [word for place in plan.placements if place.was_in_place for word in (str(place.oid), place.location)]
         demand(session, _SETTLE, plan.destination, *moved, timeout_s=LONG_S)
         return list(self._damage(members))

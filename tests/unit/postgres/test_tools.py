@@ -111,7 +111,7 @@ def test_pg_combinebackup_is_given_the_chain_from_its_root(mode, options):
     argv = pg_combinebackup_argv(
         TOOL, backups=[Path("/a"), Path("/b")], output=Path("/o"), tablespace_mapping={"/x": Path("/y")}, mode=mode
     )
-    assert argv[1:] == ["--debug", "--no-sync", "--output=/o", "--tablespace-mapping=/x=/y", *options, "/a", "/b"]
+    assert argv[1:] == ["--no-sync", "--output=/o", "--tablespace-mapping=/x=/y", *options, "/a", "/b"]
 
 
 def test_no_command_line_shows_the_password():
