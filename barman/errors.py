@@ -158,6 +158,11 @@ class HookAborted(BarmanError):
 class BackupFailed(BarmanError):
     """A backup could not be completed; its record says why."""
 
+    def __init__(self, message: str, *, backup_id: str | None = None, hint: str | None = None) -> None:
+        """backup_id: of its record; None if not even that could be written."""
+        super().__init__(message, hint=hint)
+        self.backup_id = backup_id
+
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM, SIGHUP). Clean up and let it pass, as with Ctrl-C."""

@@ -107,7 +107,9 @@ class _Flow:
                 continue
         name = "backup" if record is None else f"backup {record.backup_id}"
         error = BackupFailed(
-            f"{name} of server {server.name} failed {action}: {reason}", hint=getattr(failure, "hint", None)
+            f"{name} of server {server.name} failed {action}: {reason}",
+            backup_id=None if record is None else record.backup_id,
+            hint=getattr(failure, "hint", None),
         )
         if record is not None:
             if not isinstance(failure, Exception):

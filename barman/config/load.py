@@ -153,7 +153,9 @@ def with_wal_conninfo(server: ServerConfig) -> tuple[ServerConfig, list[str]]:
 
 def _load_model(sources: Sources, name: str) -> ModelConfig:
     resolved = resolve_model(sources, name)
-    return ModelConfig(name, sources.models[name]["cluster"].text, resolved.values, resolved.origins)
+    section = sources.models[name]
+    origins = resolved.origins | {option: section[option].file for option in ("model", "cluster")}
+    return ModelConfig(name, section["cluster"].text, resolved.values, origins)
 
 
 def _load_server(sources: Sources, name: str) -> ServerConfig:

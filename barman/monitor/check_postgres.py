@@ -89,13 +89,12 @@ def judge_wal_transport(
 
 
 def _file_archiving(server: ServerFacts, probe: PostgresProbe) -> Iterator[CheckItem]:
-    mode = server.archive_mode
-    ok = mode in {"on", "always"}
-    yield CheckItem("archive_mode", ok=ok, hint="" if ok else "archive_mode of PostgreSQL must be 'on' or 'always'")
+    on = server.archive_mode in {"on", "always"}
+    yield CheckItem("archive_mode", ok=on, hint="" if on else "archive_mode of PostgreSQL must be 'on' or 'always'")
     command = server.archive_command
     ok = bool(command and command != "(disabled)") or bool(server.setting("archive_library"))
     yield CheckItem("archive_command", ok=ok, hint="" if ok else "archive_command of PostgreSQL is not set")
-    if probe.archiver is not None:
+    if on and ok and probe.archiver is not None:
         ok = probe.archiver.is_archiving
         hint = "" if ok else f"PostgreSQL failed to archive {probe.archiver.last_failed_wal}, see its log"
         yield CheckItem("continuous archiving", ok=ok, hint=hint)

@@ -6,12 +6,14 @@ import logging
 import os
 import platform
 import re
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from barman.catalog.record import record_to_json
 from barman.errors import BarmanError
 from barman.host import runner
+from barman.host.ssh import parse_ssh_command
 from barman.monitor.check_facts import RemoteFacts, ToolFacts
 from barman.monitor.probes import probe_remote, probe_tools
 from barman.monitor.remote_status import remote_status
@@ -30,6 +32,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _TOOL_TIMEOUT_S = 10
+# Facts about another host, a line each; what it has not leaves its line empty.
+_LOOK = r"""
+say() { name=$1; shift; printf '%s=%s\n' "$name" "$("$@" 2>&1 | head -n 1)"; }
+say kernel_ver uname -a
+say python_ver python3 --version
+say python_executable command -v python3
+say release sh -c '. /etc/os-release && echo "$PRETTY_NAME"'
+say rsync_ver rsync --version
+say ssh_ver ssh -V
+"""
 _VERSION = re.compile(r"\d+(\.\w+)+")
 
 
@@ -84,6 +96,7 @@ def _server(server: Server, *, show_source: bool) -> Mapping[str, object]:
         "msg_list": [*config.errors],
         "config": _sourced(shown_options(config), config.origins, show_source=show_source),
         "status": _status(server),
+        **_source_info(server),
         "backups": _backups(server),
         "wals": {"last_archived_wal_per_timeline": _newest_wal(server)},
     }
@@ -138,6 +151,21 @@ def system_info(now: datetime) -> Mapping[str, object]:
         "ssh_ver": _tool_version("ssh", "-V"),
         "timestamp": now.astimezone(),
     }
+
+
+def _source_info(server: Server) -> Mapping[str, object]:
+    """Facts about the host that ssh_command leads to; {} if nobody can log in there."""
+    command = server.settings.ssh_command
+    if command is None:
+        return {}
+    try:
+        shell = parse_ssh_command(command)
+        done = shell.run(f"sh -c {shlex.quote(_LOOK)}", timeout_s=_TOOL_TIMEOUT_S, env=server.environment())
+    except BarmanError as error:
+        _log.warning("server %s: nothing is known of its host: %s", server.name, error)
+        return {}
+    lines = [line.partition("=") for line in done.stdout.splitlines()]
+    return {"system_info": {name: value or None for name, _, value in lines}} if done.status == 0 else {}
 
 
 def _release() -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from barman.config.settings import option_values
+from barman.errors import ConfigError
 from barman.host import clock
 from barman.human import pretty_interval
 from barman.monitor.check_facts import ToolFacts
 from barman.monitor.probes import probe_remote, probe_tools
 from barman.monitor.remote_status import remote_status
 from barman.postgres.conninfo import mask_secrets
+from barman.retention.policy import parse_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +32,8 @@ def describe(config: ServerConfig) -> str:
 def shown_options(config: ServerConfig) -> dict[str, object]:
     """Every option of a server and its name, as JSON data, passwords blackened; `disabled` tells how the server is."""
     values = {name: plain(value) for name, value in option_values(config.settings).items()}
-    return values | {"name": config.name, "disabled": config.is_disabled}
+    policy = _retention_policy(config.settings.retention_policy)
+    return values | {"name": config.name, "disabled": config.is_disabled, "retention_policy": policy}
 
 
 def show_server(server: Server) -> Mapping[str, object]:
@@ -46,6 +49,7 @@ def show_server(server: Server) -> Mapping[str, object]:
         "passive_node": server.config.is_passive,
         "active_model": server.config.active_model,
         "last_backup_maximum_age": _maximum_age(server, clock.now()),
+        "last_wal_maximum_age": None if settings.last_wal_maximum_age is None else str(settings.last_wal_maximum_age),
     }
     if not server.config.is_passive:
         remote = probe_remote(server, server.settings.check_timeout or None, with_size=True)
@@ -67,6 +71,16 @@ def plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     return value
+
+
+def _retention_policy(text: str | None) -> str | None:
+    """The policy as it is understood; as it is written if it is not."""
+    if text is None:
+        return None
+    try:
+        return str(parse_policy(text))
+    except ConfigError:
+        return text
 
 
 def _state(config: ServerConfig) -> str:

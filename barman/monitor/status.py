@@ -115,7 +115,7 @@ def _archiver(probe: PostgresProbe, archive_command: str | None) -> Iterator[Sta
     if stats.failed_count and stats.last_failed_time:
         failures += f" ({stats.last_failed_wal} at {ctime(stats.last_failed_time)})"
     yield StatusItem("failed_count", "Failures of WAL archiver", failures)
-    if stats.archived_per_second is not None:
+    if stats.archived_per_second:
         rate = f"{stats.archived_per_second * 3600:.2f}/hour"
         yield StatusItem("server_archived_wals_per_hour", "Server WAL archiving rate", rate)
 

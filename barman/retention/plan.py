@@ -62,7 +62,7 @@ def plan_deletion(
     for backup_id in chosen:
         if backup_id in keeps:
             raise Refused(
-                f"backup {backup_id} is kept for ever ({keeps[backup_id].value}) and is not deleted",
+                f"backup {backup_id} is kept by a keep mark ({keeps[backup_id].value}) and is not deleted",
                 hint="Release it first with 'barman keep --release'.",
             )
     counting = [backup_id for backup_id in chosen if counts(records[backup_id])]

@@ -163,7 +163,7 @@ def _require_removable(server: Server, record: BackupRecord) -> None:
         raise UnknownBackup(f"backup {record.backup_id} of server '{server.name}' was deleted by another process")
     kept = None if record.doomed else server.backups.keep(record.backup_id)
     if kept is not None:
-        raise Refused(f"backup {record.backup_id} is kept for ever ({kept.value}) and is not deleted")
+        raise Refused(f"backup {record.backup_id} is kept by a keep mark ({kept.value}) and is not deleted")
 
 
 def _remove_wal_of(

@@ -151,14 +151,23 @@ def command(
     def _back_up(server: Server, logins: Logins | None) -> None:
         from barman.backup.prepare import require_valid
         from barman.backup.run import run_backup
-        from barman.catalog.record import BackupType, record_to_json
+        from barman.catalog.record import BackupRecord, BackupType, record_to_json
+        from barman.errors import BackupFailed
         from barman.manifest.generate import generate_manifest
+
+        def show(record: BackupRecord) -> None:
+            for key, value in record_to_json(record).items():
+                app.output.result(key, value)
 
         require_valid(server, request)
         _require_checks(server, check_timeout, logins)
-        record = run_backup(server, request, app.output, logins=logins).record
-        for key, value in record_to_json(record).items():
-            app.output.result(key, value)
+        try:
+            record = run_backup(server, request, app.output, logins=logins).record
+        except BackupFailed as failure:
+            if failure.backup_id is not None:
+                show(server.backups.get(failure.backup_id))
+            raise
+        show(record)
         if request.overrides.applied_to(server.settings).autogenerate_manifest and record.type is BackupType.RSYNC:
             generate_manifest(server, record, app.output)
 

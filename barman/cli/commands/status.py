@@ -8,7 +8,6 @@ import click
 
 from barman.cli.arguments import SERVERS_ARG
 from barman.cli.context import Profile
-from barman.cli.render.titles import server_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +32,7 @@ def command(app: App, server_names: Sequence[str]) -> None:
 
     def show(server: Server) -> None:
         items = server_status(server)
-        app.output.show(server_title(server.config))
+        app.output.show(f"Server {server.name}:")
         for item in items:
             app.output.show(f"\t{item.label}: {item.message}")
         app.output.result(

@@ -83,6 +83,18 @@ def test_json_has_the_record_at_the_top(stream, cluster):
     assert any("Backup completed" in line for line in document["_INFO"])
 
 
+def test_json_has_the_record_of_a_failed_backup_too(stream, cluster):
+    server = stream(cluster)
+    server.set(pre_backup_retry_script="exit 63")
+    result = server.home.run("-f", "json", "backup", "main", check=False)
+    document = json.loads(result.stdout)
+    assert result.status == 1
+    assert [document["backup_id"]] == server.backup_ids()
+    assert document["status"] == "FAILED"
+    assert "failure running the pre-backup hooks" in document["error"]
+    assert document["_ERROR"]
+
+
 def test_without_waiting_cron_completes_it(stream, cluster, home, record):
     server = stream(cluster)
     backup_id = server.backup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 import pytest
@@ -297,7 +298,14 @@ def test_a_directory_of_locks_is_cleaned_of_those_nobody_holds(desk):
 
 
 def test_options_are_shown_as_they_apply(desk):
-    desk.server("main", conninfo="host=/nonexistent", wal_retention_policy="main", backup_options="concurrent_backup")
+    desk.server(
+        "main",
+        conninfo="host=/nonexistent",
+        wal_retention_policy="main",
+        backup_options="concurrent_backup",
+        retention_policy="recovery  window of 1 week",
+        last_wal_maximum_age="36 hours",
+    )
     shown = desk.run("-f", "json", "show-servers", "main").json()["main"]
     expected = {
         "streaming_conninfo": "host=/nonexistent",
@@ -307,5 +315,45 @@ def test_options_are_shown_as_they_apply(desk):
         "backup_options": "concurrent_backup",
         "replication_slot": None,
         "is_in_recovery": None,
+        "retention_policy": "RECOVERY WINDOW OF 1 WEEKS",
+        "last_wal_maximum_age": "1 day, 12:00:00",
     }
     assert {name: shown[name] for name in expected} == expected
+
+
+def test_a_policy_that_is_not_understood_is_shown_as_it_is_written(desk):
+    desk.server("main", conninfo="host=/nonexistent", retention_policy="all of them")
+    assert desk.run("-f", "json", "show-servers", "main").json()["main"]["retention_policy"] == "all of them"
+
+
+def test_status_is_headed_by_the_name_alone(servers):
+    headings = [line for line in servers.run("status", "all").out.splitlines() if not line.startswith("\t")]
+    assert headings == ["Server able:", "Server broken:", "Server follower:", "Server idle:"]
+
+
+def test_diagnose_knows_where_a_model_comes_from(desk):
+    desk.server("main")
+    desk.server("main:other", model="true", cluster="main")
+    config = desk.run("diagnose", "--show-config-source").json()["models"]["main:other"]["config"]
+    assert config["cluster"]["source"] == config["model"]["source"] != "default"
+
+
+def test_files_set_aside_are_counted_by_what_is_wrong_with_them(desk):
+    desk.server("main")
+    errors = desk.home / "main" / "errors"
+    errors.mkdir(parents=True)
+    for kind in ("duplicate", "unknown", "unknown", "error", "damaged", "what"):
+        (errors / f"{len(list(errors.iterdir()))}.20260101T000000Z.{kind}").touch()
+    said = desk.run("check", "main").out
+    counts = "damaged: 1, duplicates: 1, not relevant: 1, unknown: 2, unknown failure: 1"
+    assert f"archiver errors: FAILED ({counts})" in said
+
+
+def test_diagnose_looks_at_the_host_whose_files_are_copied(desk, tmp_path):
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    desk.server("main", conninfo="host=/nonexistent", backup_method="rsync", ssh_command=f"{ssh} there")
+    info = desk.run("diagnose").json()["servers"]["main"]["system_info"]
+    assert list(info) == ["kernel_ver", "python_executable", "python_ver", "release", "rsync_ver", "ssh_ver"]
+    assert info["kernel_ver"].startswith(os.uname().sysname)

@@ -226,6 +226,8 @@ def test_archiving_that_does_not_work_fails(settings, stats, failing):
     remote = RemoteFacts(postgres=PostgresProbe(_with(**settings), stats))
     lines = _lines(judge_wal_transport(_settings(streaming_archiver=False), LocalFacts(), remote, ToolFacts()))
     assert [name for name, ok in lines.items() if not ok] == [failing]
+    # Of a server that is not told to archive, nobody says that it does.
+    assert lines.get("continuous archiving") is (False if failing == "continuous archiving" else None)
 
 
 @pytest.mark.parametrize(("receiver", "running"), [(None, False), (4711, True), (0, True)])

@@ -88,6 +88,11 @@ def test_postgresql_tells_its_state():
     assert shown["server_archived_wals_per_hour"] == "347.04/hour"
 
 
+def test_an_archiver_that_has_sent_nothing_has_no_rate():
+    shown = _shown(probe=PostgresProbe(FACTS, replace(STATS, archived_per_second=0.0)))
+    assert "server_archived_wals_per_hour" not in shown
+
+
 def test_failures_of_the_archiver_name_the_last_one():
     stats = replace(STATS, failed_count=3, last_failed_wal="X", last_failed_time=NOW, last_archived_wal=None)
     shown = _shown(probe=PostgresProbe(replace(FACTS, in_recovery=True), stats))

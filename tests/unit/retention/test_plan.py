@@ -86,7 +86,7 @@ def test_backups_that_are_not_done_can_always_go():
 
 
 def test_a_kept_backup_is_refused():
-    with pytest.raises(Refused, match=r"20261101T000000 is kept for ever \(full\)"):
+    with pytest.raises(Refused, match=r"20261101T000000 is kept by a keep mark \(full\)"):
         delete(TREE, 1, {1: KeepTarget.FULL})
 
 
