@@ -1,10 +1,11 @@
 """One function per program. Commands that PostgreSQL runs for every WAL file go past click, which costs 40 ms.
 
-Imports sys alone; everything else is imported by the branch that needs it.
+Imports only what is loaded already; everything else is imported by the branch that needs it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 _WITH_VALUE = ("--config", "--color", "--colour", "--log-level", "--format")
@@ -26,7 +27,7 @@ def barman_wal_archive() -> int:
     try:
         from barman.client.wal_archive import main
 
-        return main(sys.argv[1:])
+        return _leave(main(sys.argv[1:]))
     except KeyboardInterrupt:
         return _interrupted(2)
 
@@ -36,9 +37,22 @@ def barman_wal_restore() -> int:
     try:
         from barman.client.wal_restore import main
 
-        return main(sys.argv[1:])
+        return _leave(main(sys.argv[1:]))
     except KeyboardInterrupt:
         return _interrupted(2)
+
+
+def _leave(code: int) -> int:
+    """End with this exit code at once: to tidy up an interpreter takes a fifth of what such a program takes.
+
+    Returns it if what was printed cannot be written: the interpreter tells of that.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return code
+    os._exit(code)
 
 
 def _interrupted(code: int) -> int:
@@ -52,11 +66,11 @@ def _barman(arguments: list[str]) -> int:
     if command == "put-wal":
         from barman.wal import put
 
-        return put.main(arguments)
+        return _leave(put.main(arguments))
     if command == "get-wal":
         from barman.wal import get
 
-        return get.main(arguments)
+        return _leave(get.main(arguments))
     from barman.cli.main import main
 
     return main(arguments)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from barman.client import received
 from barman.client.remote import FAILED, SSH_FAILED, ClientError, build_get_argv, cannot_connect, patience
 from barman.client.spool import replacing
+from barman.client.ssh_process import running_ssh
 from barman.host.pipe import widen
 from barman.postgres.wal_names import is_segment_name
 from barman.wal.hot_program import STOP_RECOVERY
@@ -73,24 +74,16 @@ class _Ended(Exception):
 def _transfer(argv: Sequence[str], target: BinaryIO, limit: Patience, *, quiet: bool) -> int:
     """Write what a command prints to target; returns its exit status."""
     stderr = subprocess.DEVNULL if quiet else None
-    try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
-    except OSError as error:
-        raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    with process:
-        try:
-            output = cast("BinaryIO", process.stdout)
-            widen(output)
-            # One buffer: to get and give back memory for each piece costs more than to copy it.
-            buffer = memoryview(bytearray(received.CHUNK))
-            while count := output.readinto(buffer):  # type: ignore[attr-defined]
-                limit.renew()
-                target.write(buffer[:count])
-            target.flush()
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
+    with running_ssh(argv, stdout=subprocess.PIPE, stderr=stderr) as process:
+        output = cast("BinaryIO", process.stdout)
+        widen(output)
+        # One buffer: to get and give back memory for each piece costs more than to copy it.
+        buffer = memoryview(bytearray(received.CHUNK))
+        while count := output.readinto(buffer):  # type: ignore[attr-defined]
+            limit.renew()
+            target.write(buffer[:count])
+        target.flush()
+        return process.wait()
 
 
 def exit_code(status: int, options: argparse.Namespace) -> int:

@@ -1,30 +1,35 @@
-"""Sending WAL files to put-wal: one tar stream over one ssh, then word of what is stored durably. Hot-safe."""
+"""Sending WAL files to put-wal: one tar stream over one ssh, then word of what is stored durably. Hot-safe.
+
+To log in takes longer than all the rest: ssh is started first, and what can be done, or loaded, meanwhile, is.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import subprocess
-import tarfile
 import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from barman.client.remote import ClientError, build_put_argv, bulk_options, patience
+from barman.client.ssh_process import running_ssh
 from barman.host.pipe import widen
-from barman.wal.tar_stream import TarWriter
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from barman.host.patience import Patience
+    from barman.wal.tar_stream import TarWriter
+
+_CHUNK = 1 << 20
 
 LOST = 3
 """The exit code when ssh cannot connect, or the connection is lost."""
 
-# Segments are compressed in memory, some ahead by each core; those of more than the usual size on disk.
+# Segments are compressed in memory, some ahead by each core; those of more than the usual size on disk, and before ssh
+# is started, as it may take longer than put-wal waits for somebody who sends nothing.
 _LARGEST_IN_MEMORY = 32 << 20
 _MOST_AHEAD = 8
 
@@ -67,12 +72,15 @@ def ship(options: argparse.Namespace, paths: Sequence[str]) -> Outcome:
     more = bulk_options(options) if len(paths) >= _MANY else ()
     argv = build_put_argv(options, test=False, more=more)
     with contextlib.ExitStack() as stack:
-        first = _open(paths[0], options, stack)
+        opened = _open(paths[0], stack)
+        is_large = opened.sent.status.st_size > _LARGEST_IN_MEMORY
+        first = _prepare(opened, options, stack) if is_large else None
         output = subprocess.PIPE if is_batch else None
         process = stack.enter_context(running_ssh(argv, stdin=subprocess.PIPE, stdout=output))
         limit = stack.enter_context(patience(options, LOST))
         sent: dict[str, Sent] = {}
-        broken = _send(_opened(first, paths[1:], options), options, process, sent, is_batch=is_batch, limit=limit)
+        contents = _contents(first or _prepare(opened, options, stack), paths[1:], options)
+        broken = _send(contents, options, process, sent, is_batch=is_batch, limit=limit)
         limit.renew()
         report = process.stdout.read().decode("utf-8", "replace") if process.stdout else ""
         status = process.wait()
@@ -81,58 +89,66 @@ def ship(options: argparse.Namespace, paths: Sequence[str]) -> Outcome:
     return Outcome(status, sent, stored, bool(named), broken)
 
 
-@contextlib.contextmanager
-def running_ssh(argv: Sequence[str], *, stdin: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ssh; it is not left behind whatever happens. ClientError if it cannot be started."""
-    try:
-        # Without a buffer: what is in one would be written once more when the far side no longer reads.
-        process = subprocess.Popen(argv, stdin=stdin, stdout=stdout, bufsize=0)
-    except OSError as error:
-        raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
+class _Source(NamedTuple):
+    """A file that was opened."""
+
+    sent: Sent
+    file: BinaryIO
 
 
 class _Content(NamedTuple):
-    """A file that is ready to be sent: what it was, and the bytes that travel. size, mtime: of those."""
+    """A file that is ready to be sent: what it was, and the bytes that travel. size, mtime, digest: of those."""
 
     sent: Sent
     bytes: BinaryIO
     size: int
     mtime: float
+    digest: str
 
 
-def _open(path: str, options: argparse.Namespace, stack: contextlib.ExitStack) -> _Content:
+def _open(path: str, stack: contextlib.ExitStack) -> _Source:
     try:
         wal = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
     except OSError as error:
         raise ClientError(f"cannot read {path}: {error.strerror}") from error
-    status = os.fstat(wal.fileno())
-    sent = Sent(path, status, time.time_ns())
-    if not options.compression:
-        return _Content(sent, wal, status.st_size, status.st_mtime)
-    target = _compress(wal, status.st_size, options, stack)
-    size = target.tell()
-    target.seek(0)
-    return _Content(sent, target, size, time.time())
+    return _Source(Sent(path, os.fstat(wal.fileno()), time.time_ns()), wal)
 
 
-def _opened(first: _Content, others: Sequence[str], options: argparse.Namespace) -> Generator[_Content, None, None]:
-    """Yield the contents in order; compressed ones are made some ahead, by all cores."""
+def _prepare(source: _Source, options: argparse.Namespace, stack: contextlib.ExitStack) -> _Content:
+    """Compress a file if asked, and take its digest, so that only bytes are moved once ssh is through."""
+    sent, wal = source
+    size, mtime = sent.status.st_size, sent.status.st_mtime
+    try:
+        if options.compression:
+            wal = _compress(wal, size, options, stack)
+            size, mtime = wal.tell(), time.time()
+            wal.seek(0)
+        return _Content(sent, wal, size, mtime, _digest(wal, options.md5))
+    except OSError as error:
+        raise ClientError(f"cannot read all of {sent.path}: {error.strerror}") from error
+
+
+def _digest(file: BinaryIO, algorithm: str) -> str:
+    import hashlib
+
+    # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    buffer = memoryview(bytearray(_CHUNK))
+    while count := file.readinto(buffer):  # type: ignore[attr-defined]
+        digest.update(buffer[:count])
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _contents(first: _Content, others: Sequence[str], options: argparse.Namespace) -> Generator[_Content, None, None]:
+    """Yield the contents in order; those after the first are made ready some ahead, by all cores."""
     yield first
     if not others:
         return
 
-    def open_other(path: str) -> _Content | None:
+    def prepare_other(path: str) -> _Content | None:
         try:
-            return _open(path, options, closing)
+            return _prepare(_open(path, closing), options, closing)
         except ClientError:
             # PostgreSQL will ask for it, if it is still there, and hear why.
             return None
@@ -144,7 +160,7 @@ def _opened(first: _Content, others: Sequence[str], options: argparse.Namespace)
     with contextlib.ExitStack() as closing, ThreadPoolExecutor(ahead) as pool:
         waiting = []
         for path in others:
-            waiting.append(pool.submit(open_other, path))
+            waiting.append(pool.submit(prepare_other, path))
             if len(waiting) > ahead and (content := waiting.pop(0).result()):
                 yield content
                 content.bytes.close()
@@ -180,19 +196,23 @@ def _send(
     limit: Patience,
 ) -> OSError | None:
     """Write the tar stream and close it; returns why that was not possible, if the far side hung up."""
+    from barman.wal.tar_stream import TarWriter
+
     if process.stdin is None:
         raise ClientError("ssh has no standard input")
     try:
         with contextlib.closing(contents):
             pipe = cast("BinaryIO", process.stdin)
             widen(pipe)
-            archive = TarWriter(pipe, _REPORT if is_batch else None)
+            archive = TarWriter(pipe, _REPORT if is_batch else None, alive=limit.renew)
             sums = []
             for content in contents:
                 name = os.path.basename(content.sent.path)
-                sums.append(f"{_add_member(archive, content, name, options.md5, limit)} *{name}\n")
+                _add_member(archive, content, name)
+                sums.append(f"{content.digest} *{name}\n")
                 sent[name] = content.sent
-            _add_sums(archive, "".join(sums).encode(), options.md5)
+            listing = "".join(sums).encode()
+            archive.add("MD5SUMS" if options.md5 == "md5" else "SHA256SUMS", io.BytesIO(listing), len(listing))
             archive.finish()
         pipe.close()
     except BrokenPipeError as error:
@@ -204,29 +224,13 @@ def _send(
     return None
 
 
-def _add_member(archive: TarWriter, content: _Content, name: str, algorithm: str, limit: Patience) -> str:
-    """Add a file to the stream; return its digest."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = content.size, content.mtime, content.sent.status.st_mode & 0o7777
-    # MD5 is for receivers that know nothing else; it guards against accidents, not against attackers.
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-
-    def look(piece: memoryview) -> None:
-        limit.renew()
-        digest.update(piece)
-
+def _add_member(archive: TarWriter, content: _Content, name: str) -> None:
+    path, status, _ = content.sent
     try:
-        is_whole = archive.add(member, content.bytes, look)
+        is_whole = archive.add(name, content.bytes, content.size, mtime=content.mtime, mode=status.st_mode & 0o7777)
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise ClientError(f"cannot read all of {name}: {error.strerror}") from error
+        raise ClientError(f"cannot read all of {path}: {error.strerror}") from error
     if not is_whole:
-        raise ClientError(f"cannot read all of {name}: it has become shorter")
-    return digest.hexdigest()
-
-
-def _add_sums(archive: TarWriter, sums: bytes, algorithm: str) -> None:
-    listing = tarfile.TarInfo("MD5SUMS" if algorithm == "md5" else "SHA256SUMS")
-    listing.size, listing.mode = len(sums), 0o644
-    archive.add(listing, io.BytesIO(sums), len)
+        raise ClientError(f"cannot read all of {path}: it has become shorter")

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -88,6 +87,8 @@ class Spool:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
+            import shutil
+
             with open(source, "rb") as file, replacing(destination) as target:
                 shutil.copyfileobj(file, target, _CHUNK)
             os.unlink(source)

@@ -107,11 +107,9 @@ _FILE_OPTIONS: Mapping[str, Callable[[str], object]] = {
 
 
 def _test(options: argparse.Namespace) -> int:
-    import subprocess
+    from barman.client.ssh_process import running_ssh
 
-    from barman.client.shipment import running_ssh
-
-    with running_ssh(build_put_argv(options, test=True), stdin=subprocess.DEVNULL) as process:
+    with running_ssh(build_put_argv(options, test=True)) as process:
         return _exit_code(process.wait(), options)
 
 

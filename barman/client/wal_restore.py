@@ -93,16 +93,12 @@ _FILE_OPTIONS: Mapping[str, Callable[[str], object]] = {
 
 
 def _test(options: argparse.Namespace) -> int:
-    import subprocess
-
     from barman.client.plain_fetch import exit_code
+    from barman.client.ssh_process import running_ssh
 
     _prepare_connection(options)
-    try:
-        ended = subprocess.run(build_get_argv(options, _DUMMY_NAME, ["--test"]), stdin=subprocess.DEVNULL, check=False)
-    except OSError as error:
-        raise ClientError(f"cannot run ssh: {error.strerror}") from error
-    return exit_code(ended.returncode, options)
+    with running_ssh(build_get_argv(options, _DUMMY_NAME, ["--test"])) as process:
+        return exit_code(process.wait(), options)
 
 
 def _restore_for(options: argparse.Namespace) -> int:

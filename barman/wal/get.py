@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from barman.config.hot import HotServer
     from barman.postgres.wal_names import WalName
     from barman.wal.find import Wal
+    from barman.wal.tar_stream import TarWriter
 
 BAD_NAME_OR_OUTPUT = 3
 
@@ -178,23 +179,22 @@ def stream(server: HotServer, name: WalName, count: int, target: BinaryIO) -> No
     what is wrong with a later one raises, too, when those before it have been written.
     """
     # Here, because only this needs it.
-    import tarfile
+    from barman.wal.tar_stream import TarWriter
 
+    archive = TarWriter(target)
     for following in itertools.islice(names_from(server, name), count):
         try:
             with open_wal(server, following, partial=False) as wal:
-                _add_to_stream(wal, target)
+                _add_to_stream(wal, archive)
+            target.flush()
         except NoSuchWal:
             if following == name:
                 raise
             break
-    target.write(bytes(2 * tarfile.BLOCKSIZE))
-    target.flush()
+    archive.finish()
 
 
-def _add_to_stream(wal: Wal, target: BinaryIO) -> None:
-    import tarfile
-
+def _add_to_stream(wal: Wal, archive: TarWriter) -> None:
     wal.require_whole()
     with contextlib.ExitStack() as stack:
         source, size = wal.file, wal.size
@@ -202,17 +202,8 @@ def _add_to_stream(wal: Wal, target: BinaryIO) -> None:
             # The filter is known here only. Its output is a file, so its size can be told beforehand.
             source = stack.enter_context(decoded(wal))
             size = os.fstat(source.fileno()).st_size
-        member = tarfile.TarInfo(wal.name.text)
-        member.size = size
-        target.write(member.tobuf(tarfile.USTAR_FORMAT))
-        left = size
-        while left and (chunk := source.read(min(_CHUNK, left))):
-            target.write(chunk)
-            left -= len(chunk)
-        if left:
+        if not archive.add(wal.name.text, source, size):
             raise CannotSend(f"WAL file {wal.path} was cut short while it was sent")
-        target.write(bytes(-size % tarfile.BLOCKSIZE))
-        target.flush()
 
 
 def _send_to_file(wal: Wal, options: argparse.Namespace, messages: Messages) -> None:

@@ -216,11 +216,16 @@ class _Receiver:
         temporary, file = files.open_temporary(path)
         self._cleanup.callback(_discard, temporary, file)
         digest = hashlib.sha256()
+        written = 0
 
         def take(piece: memoryview) -> None:
+            nonlocal written
             self._limit.renew()
             digest.update(piece)
             file.write(piece)
+            # Little is left for the fsync, for which the sender waits, to do.
+            files.start_flush(file.fileno(), written, len(piece))
+            written += len(piece)
 
         with files.naming(temporary):
             archive.copy(member.size, take)

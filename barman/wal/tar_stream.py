@@ -126,26 +126,32 @@ class TarReader:
 class TarWriter:
     """Writes files to a stream, each as the head and then what it holds."""
 
-    def __init__(self, stream: BinaryIO, headers: Mapping[str, str] | None = None) -> None:
-        """headers: global ones, which whoever does not know them ignores."""
+    def __init__(
+        self, stream: BinaryIO, headers: Mapping[str, str] | None = None, *, alive: Callable[[], object] | None = None
+    ) -> None:
+        """headers: global ones, which whoever does not know them ignores. alive: called before each piece."""
         self._stream = stream
+        self._alive = alive
         self._buffer = memoryview(bytearray(CHUNK))
         self._written = 0
         if headers:
             self._write(tarfile.TarInfo.create_pax_global_header(dict(headers)))
 
-    def add(self, info: tarfile.TarInfo, source: BinaryIO, look: Callable[[memoryview], object]) -> bool:
-        """Write a file of info.size bytes, all of which look sees as well; False if source has not so many."""
+    def add(self, name: str, source: BinaryIO, size: int, *, mtime: float = 0, mode: int = 0o644) -> bool:
+        """Write a file of size bytes; False if source has not so many."""
+        info = tarfile.TarInfo(name)
+        info.size, info.mtime, info.mode = size, mtime, mode
         self._write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
-        left = info.size
+        left = size
         while left:
             count = source.readinto(self._buffer[: min(left, CHUNK)])  # type: ignore[attr-defined]
             if not count:
                 return False
-            look(self._buffer[:count])
+            if self._alive:
+                self._alive()
             self._write(self._buffer[:count])
             left -= count
-        self._write(bytes(-info.size % tarfile.BLOCKSIZE))
+        self._write(bytes(-size % tarfile.BLOCKSIZE))
         return True
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.support.places import PROJECT
 
 _PROBE = """
-import atexit, sys
+import atexit, os, sys
 before = frozenset(sys.modules)
 where, entry = sys.argv[1:3]
 del sys.argv[1:3]
@@ -19,6 +19,8 @@ def tell():
     with open(where, "w") as file:
         file.write("\\n".join(sorted(set(sys.modules) - before)))
 atexit.register(tell)
+leave = os._exit
+os._exit = lambda code: (tell(), leave(code))
 sys.path.insert(0, {project!r})
 import barman.entrypoints
 sys.exit(getattr(barman.entrypoints, entry)())

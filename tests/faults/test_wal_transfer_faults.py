@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.homes import BarmanServer
+    from tests.support.processes import Result
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -243,6 +244,24 @@ def test_of_two_primaries_that_push_at_once_only_one_gets_a_name(server, make_ho
             assert stored(server, name) == (host.pg_wal / name).read_bytes()
         for name in set(different) - set(host.acknowledged):
             assert host.archive(name) == 1, "nor once it has been archived"
+
+
+@needs_strace
+def test_a_file_that_cannot_be_read_holds_nobody_up_but_itself(server, make_host):
+    host = make_host("pg")
+    host.write(NAMES[:3])
+    broken = host.pg_wal / NAMES[1]
+
+    def archive(name: str) -> Result:
+        words, env, cwd = host.argv(name), host.environment(), host.directory
+        return run_with_fault(
+            words, calls="read", fault="error=EIO", when="1+", path=broken, env=env, cwd=cwd, threads=True
+        )
+
+    assert [archive(name).status for name in NAMES[:3]] == [0, 2, 0]
+    assert f"cannot read all of pg_wal/{NAMES[1]}: Input/output error" in archive(NAMES[1]).stderr
+    assert sorted(path.name for path in server.incoming.iterdir()) == [NAMES[0], NAMES[2]]
+    assert host.archive(NAMES[1]) == 0
 
 
 # -- the far side, call by call
