@@ -87,7 +87,8 @@ make_environment() {
     [ "$(cat "$base/made-for" 2>/dev/null)" = "$mark" ] && is_usable_python "$PYTHON" && return
     say "making the Python environment $base"
     "$python" -m venv --clear "$base"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -e "$CHECKOUT$2" \
-        || die "the Python packages could not be installed"
+    # compat: the checkout is a line in a .pth file; the finder that is made otherwise would double the start of every program
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+        --config-settings editable_mode=compat -e "$CHECKOUT$2" || die "the Python packages could not be installed"
     printf '%s\n' "$mark" > "$base/made-for"
 }
