@@ -24,10 +24,21 @@ def chain(records: Mapping[BackupId, BackupRecord], backup_id: str) -> list[Back
         problem = _problem(record) or ("based on itself" if record in links else None)
         if record is None or problem:
             link = "it" if wanted == backup_id else f"backup {wanted}, which it is based on,"
-            raise CatalogError(f"backup {backup_id} cannot be restored: {link} is {problem}")
+            raise CatalogError(
+                f"backup {backup_id} cannot be restored: {link} is {problem}", hint="Choose another backup."
+            )
         links.append(record)
         wanted = record.parent_backup_id
     return links[::-1]
+
+
+def is_whole(records: Mapping[BackupId, BackupRecord], backup_id: str) -> bool:
+    """Whether all a restore of backup_id needs is there."""
+    try:
+        chain(records, backup_id)
+    except CatalogError:
+        return False
+    return True
 
 
 def _find(records: Mapping[BackupId, BackupRecord], backup_id: str) -> BackupRecord | None:
@@ -38,7 +49,7 @@ def _problem(record: BackupRecord | None) -> str | None:
     if record is None:
         return "missing"
     if record.damage:
-        return "damaged"
+        return f"damaged: {record.damage}"
     return "being deleted" if record.doomed else None
 
 

@@ -88,9 +88,13 @@ def open_session(
 
     logins: how many, for as many transfers at a time; not more than batch are begun within period_s seconds.
     ConfigError if the command cannot be split into words, CommandError naming the host and the reason if the login
-    fails.
+    fails, or if there is no such program.
     """
     shell = parse_ssh_command(ssh_command)
+    if shutil.which(shell.argv[0], path=env.get("PATH", os.defpath)) is None:
+        raise CommandError(
+            f"cannot log in to {shell.name}: there is no program {shell.argv[0]!r} here", argv=shell.argv
+        )
     with open_sessions(shell, logins, env=env, batch=batch, period_s=period_s) as lanes:
         yield Session(shell.name, lanes, env)
 

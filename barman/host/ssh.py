@@ -254,7 +254,11 @@ class _Login:
         said = os.fsdecode(self._said.read()) if self.has_ended else ""
         # The host is named already, and so is ssh.
         reason = (_last_reason(said) or otherwise).removeprefix(f"{self._shell.name}: ").removeprefix("ssh: ")
-        return Unreachable(f"cannot log in to {self._shell.name}: {reason}", argv=self._shell.argv)
+        return Unreachable(
+            f"cannot log in to {self._shell.name}: {reason}",
+            argv=self._shell.argv,
+            hint=f"Try it by hand, as the user barman runs as: {shlex.join((*self._shell.argv, 'true'))}",
+        )
 
 
 def _last_reason(said: str) -> str | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from barman.catalog.chains import is_whole
+from barman.catalog.wal_archive import archive_key
 from barman.errors import BarmanError
-from barman.postgres.wal_names import segment_name
-from barman.wal.continuity import times_of, view_wal
+from barman.postgres.wal_names import is_segment_name, segment_name
+from barman.postgres.wal_runs import RunCollector
+from barman.wal.continuity import read_histories, segment_size_of, times_of
 from barman.wal.gaps import find_windows, starts_of
 from barman.wal.landmarks import read_records
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from barman.postgres.wal_records import RestorePoint
+    from barman.postgres.wal_runs import SegmentRuns
     from barman.progress import Reporter
     from barman.server import Server
     from barman.wal.gaps import Window
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 
 # Looked through at a time, so that what is under way takes little memory.
 _PORTION = 256
+# So many segments from the end of a window are looked at for a transaction.
+_NEAR = 16
 
 
 class Moment(NamedTuple):
@@ -70,38 +77,56 @@ def find_restore_points(server: Server, reporter: Reporter, *, names: bool) -> R
     names: look for named restore points, too, which means reading all WAL of the windows.
     """
     records = server.backups.load()
-    view = view_wal(server, records)
-    starts = starts_of(records.values(), server.backups.keeps())
-    windows = find_windows(starts, view.listed, view.histories, view.segment_size)
-    edges = [name for window in windows for name in (_first(window, view.segment_size), window.last)]
-    came = times_of(server.wal_archive, edges)
-    ends = {record.backup_id: record.end_time for record in records.values()}
+    size = segment_size_of(records)
+    whole = [record for backup_id, record in records.items() if is_whole(records, backup_id)]
+    windows = find_windows(
+        starts_of(whole, server.backups.keeps()),
+        _files(server, size),
+        read_histories(server.wal_archive, tell=reporter.warning),
+        size,
+    )
+    ends = {record.backup_id: record.end_time for record in whole}
     timed = []
     for window in windows:
         ended = ends.get(window.backups[0]) if window.from_backup else None
         begin = Moment(ended, is_exact=True) if ended is not None else None
+        numbers = range(window.start_lsn // size, (window.end_lsn - 1) // size + 1)
         if not window.from_backup:
-            begin = _moment(server, _first(window, view.segment_size), came, at_end=False)
-        timed.append(TimedWindow(window, begin, _moment(server, window.last, came, at_end=True)))
+            begin = _moment(server, window, numbers, size)
+        timed.append(TimedWindow(window, begin, _moment(server, window, reversed(numbers), size, is_end=True)))
     if not names:
         return RestorePoints(tuple(timed))
-    found, unread = _find_names(server, windows, view.segment_size, reporter)
+    found, unread = _find_names(server, windows, size, reporter)
     return RestorePoints(tuple(timed), tuple(sorted(found, key=lambda point: (point.time, point.lsn))), tuple(unread))
 
 
-def _first(window: Window, segment_size: int) -> str:
-    return segment_name(window.timeline, window.start_lsn // segment_size, segment_size)
+def _files(server: Server, segment_size: int) -> SegmentRuns:
+    """Return the segments whose files are there, whether they are listed or not: these a restore can have."""
+    collector = RunCollector(segment_size)
+    keys = ((entry.key, entry.key.rpartition("/")[2]) for entry in server.wal_archive.storage.list())
+    names = (name.encode() for key, name in keys if is_segment_name(name) and key == archive_key(name))
+    while portion := list(itertools.islice(names, _PORTION)):
+        collector.add(portion)
+    return collector.runs()
 
 
-def _moment(server: Server, name: str, came: dict[str, datetime], *, at_end: bool) -> Moment | None:
-    """Return the time of the last (first) transaction of a segment, or else when its file was written."""
-    try:
-        times = [end.time for end in read_records(server.wal_archive, name).transaction_ends() if end.is_commit]
-    except (BarmanError, OSError):
-        times = []
-    if times:
-        return Moment(max(times) if at_end else min(times), is_exact=True)
-    return Moment(came[name], is_exact=False) if name in came else None
+def _moment(
+    server: Server, window: Window, numbers: Iterator[int] | range, segment_size: int, *, is_end: bool = False
+) -> Moment | None:
+    """Return the time of the first transaction in the segments, or of the last if these come from the end.
+
+    If there is none near, it is when the file of the first was written.
+    """
+    names = [segment_name(window.timeline, number, segment_size) for number in itertools.islice(numbers, _NEAR)]
+    for name in names:
+        try:
+            times = [end.time for end in read_records(server.wal_archive, name).transaction_ends() if end.is_commit]
+        except (BarmanError, OSError):
+            break
+        if times:
+            return Moment(max(times) if is_end else min(times), is_exact=True)
+    came = times_of(server.wal_archive, names[:1])
+    return Moment(came[names[0]], is_exact=False) if came else None
 
 
 def _find_names(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from barman.restore.plan import RestorePlan
     from barman.restore.room import Mount
 
+_ELSEWHERE = "Choose another place."
+
 
 class Wanted(NamedTuple):
     """A directory to be written to. what: its name in messages."""
@@ -78,7 +80,7 @@ def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterabl
     """Refuse the first place that cannot be used, by what there is. own: barman's directories on that host."""
     destination = places[0].path
     if ":" in str(destination):
-        raise Refused(f"the destination must not contain ':': {destination}")
+        raise Refused(f"the destination must not contain ':': {destination}", hint=_ELSEWHERE)
     if seen[0].is_mount and not seen[0].names and not allowed.mount_point:
         raise Refused(
             f"the destination is a mount point: {destination}",
@@ -88,11 +90,11 @@ def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterabl
     _require_apart(places, seen)
     for place, found in zip(places, seen, strict=True):
         if not place.path.is_absolute():
-            raise Refused(f"{place.what} is not an absolute path: {place.path}")
+            raise Refused(f"{place.what} is not an absolute path: {place.path}", hint="Write it as /PATH.")
         _require_outside(place, found, own)
         if not found.is_directory:
             what = "is not a directory" if found.existing == str(place.path) else "cannot be made"
-            raise Refused(f"{place.what} {what}: {place.path}: {found.existing} is not a directory")
+            raise Refused(f"{place.what} {what}: {place.path}: {found.existing} is not a directory", hint=_ELSEWHERE)
         if not allowed.full:
             _require_empty(place, found)
         require_writable(place, found)
@@ -101,9 +103,12 @@ def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterabl
 def require_writable(place: Wanted, found: Seen) -> None:
     """Refuse a place where nothing can be written."""
     if not found.is_directory:
-        raise Refused(f"{place.what} cannot be made: {found.existing} is not a directory")
+        raise Refused(f"{place.what} cannot be made: {found.existing} is not a directory", hint=_ELSEWHERE)
     if found.problem is not None:
-        raise Refused(f"{place.what} cannot be written: {place.path}: {found.problem} in {found.existing}")
+        raise Refused(
+            f"{place.what} cannot be written: {place.path}: {found.problem} in {found.existing}",
+            hint="Choose another place, or make it and give it to the user who restores.",
+        )
 
 
 def look(path: Path) -> Seen:
@@ -147,7 +152,7 @@ def make_places(plan: RestorePlan, modes: Mapping[Path, int]) -> None:
 def _require_outside(place: Wanted, found: Seen, own: Iterable[str]) -> None:
     for directory in own:
         if found.real == directory or found.real.startswith(directory + os.sep):
-            raise Refused(f"{place.what} lies in barman's own directory {directory}: {place.path}")
+            raise Refused(f"{place.what} lies in barman's own directory {directory}: {place.path}", hint=_ELSEWHERE)
 
 
 def _require_apart(places: Sequence[Wanted], seen: Sequence[Seen]) -> None:
@@ -156,7 +161,10 @@ def _require_apart(places: Sequence[Wanted], seen: Sequence[Seen]) -> None:
     for place, found in zip(places, seen, strict=True):
         for other, real in known:
             if os.path.commonpath([real, found.real]) in (real, found.real):
-                raise Refused(f"{place.what} ({place.path}) and {other.what} ({other.path}) would share a directory")
+                raise Refused(
+                    f"{place.what} ({place.path}) and {other.what} ({other.path}) would share a directory",
+                    hint="Give each a directory of its own.",
+                )
         known.append((place, found.real))
 
 

@@ -54,5 +54,8 @@ def _require_apart(destination: Path, placements: Sequence[Placement]) -> None:
             raise Refused(f"the location of {what} is not absolute: {placement.location}")
         for other, path in places:
             if path == placement.location or path in placement.location.parents or placement.location in path.parents:
-                raise Refused(f"{what} ({placement.location}) and {other} ({path}) would share a directory")
+                raise Refused(
+                    f"{what} ({placement.location}) and {other} ({path}) would share a directory",
+                    hint="Give each a directory of its own, with --tablespace NAME:LOCATION.",
+                )
         places.append((what, placement.location))

@@ -60,7 +60,7 @@ def prepared(
     """
     target = parse_target(request.target)
     _archive_waiting(server, reporter)
-    histories = read_histories(server.wal_archive)
+    histories = read_histories(server.wal_archive, tell=reporter.warning)
     selected = select_backup(
         server.backups.load(),
         request.backup,

@@ -140,8 +140,8 @@ def judge_reach(
         return [f"{reason}; recovery waits for it, or fails, at the end of the WAL that it can fetch"]
     if sighting.elsewhere is None and target.kind is TargetKind.NAME and not reach.is_gap:
         # Barman 3.19 takes any name.
-        return [f"{reason}; recovery is going to fail at the end of the WAL"]
-    raise Refused(reason, hint=_hint(reach, sighting))
+        return [f"{reason}; recovery is going to fail at its end (list-restore-points --names shows what there is)"]
+    raise Refused(reason, hint=_hint(reach, target, sighting))
 
 
 def _require_consistent_there(words: str, record: BackupRecord, target: Target, sighting: Sighting) -> None:
@@ -166,7 +166,10 @@ def _why_not_there(reach: WalPlan, record: BackupRecord, words: str, target: Tar
         return f"{reason}: WAL file {reach.missing} is missing from the archive"
     if target.kind is TargetKind.TIME and sighting.reach is not None and sighting.reach.time is not None:
         return f"{reason}: no transaction in the archive ended after it"
-    return f"{reason}: the archive ends before it, with WAL file {_last_name(reach)}"
+    last = _last_name(reach)
+    if target.kind in (TargetKind.XID, TargetKind.NAME):
+        return f"{reason}: it is not in the WAL from {reach.copy_of(reach.first).name} to {last}"
+    return f"{reason}: the archive ends before it, with WAL file {last}"
 
 
 def _is_on_path(reach: WalPlan, place: Place) -> bool:
@@ -174,7 +177,7 @@ def _is_on_path(reach: WalPlan, place: Place) -> bool:
     return reach.path.timeline_of_segment(place.lsn // reach.segment_size, reach.segment_size) == place.timeline
 
 
-def _hint(reach: WalPlan, sighting: Sighting) -> str:
+def _hint(reach: WalPlan, target: Target, sighting: Sighting) -> str:
     place = sighting.elsewhere
     if place is not None and not _is_on_path(reach, place):
         backup = "" if place.timeline in reach.path.path else ", with a backup from which that timeline can be reached"
@@ -182,10 +185,11 @@ def _hint(reach: WalPlan, sighting: Sighting) -> str:
     last = sighting.reach
     if last is None or last.lsn is None:
         return "Without a target all WAL there is is recovered."
+    older = " What came before the backup needs an earlier one." if target.kind is TargetKind.XID else ""
     transaction = "" if last.time is None else f", its last transaction ended at {last.time.isoformat(sep=' ')}"
     return (
         f"The nearest point that can be reached is {format_lsn(last.lsn)}{transaction}; without a target all up to "
-        f"there is recovered."
+        f"there is recovered.{older}"
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.catalog.chains import chain
+from barman.catalog.chains import is_whole
 from barman.catalog.record import BackupRecord, BackupType, Status
 from barman.catalog.selection import resolve
-from barman.errors import CatalogError, Refused, UnknownBackup
+from barman.errors import Refused, UnknownBackup
 from barman.postgres.lsn import parse_lsn
 from barman.restore.targets import Target, TargetKind
 from barman.restore.timelines import latest_timeline
@@ -57,7 +57,7 @@ def select_backup(
     complete = [
         records[backup_id]
         for backup_id in sorted(records, reverse=True)
-        if records[backup_id].is_copy_done and _has_ancestors(records, backup_id)
+        if records[backup_id].is_copy_done and is_whole(records, backup_id)
     ]
     if not complete:
         raise UnknownBackup(f"server {server} has no complete backup", hint=f"Take one with 'barman backup {server}'.")
@@ -128,14 +128,6 @@ def require_restorable(members: Sequence[BackupRecord], *, server: str, can_decr
     missing = [name for name in ("version", "begin_wal", "end_wal", "timeline") if getattr(record, name) is None]
     if missing:
         raise Refused(f"the record of backup {record.backup_id} of server {server} lacks {', '.join(missing)}")
-
-
-def _has_ancestors(records: Mapping[BackupId, BackupRecord], backup_id: BackupId) -> bool:
-    try:
-        chain(records, backup_id)
-    except CatalogError:
-        return False
-    return True
 
 
 def _precedes(record: BackupRecord, target: Target | None) -> bool:

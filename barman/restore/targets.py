@@ -87,13 +87,16 @@ def parse_target(options: TargetOptions) -> Target | None:
         if target is not None
     ]
     if len(targets) > 1:
-        given = ", ".join(f"--target-{target.kind.value}" for target in targets)
-        raise Refused(f"only one recovery target can be given, not {given}")
+        given = " and ".join(f"--target-{target.kind.value}" for target in targets)
+        raise Refused(f"only one recovery target can be given, not {given}", hint="Leave out all but one of them.")
     target = targets[0] if targets else None
     if options.exclusive and (target is None or target.kind in (TargetKind.NAME, TargetKind.IMMEDIATE)):
-        raise Refused("--exclusive needs one of --target-time, --target-xid and --target-lsn")
+        raise Refused("--exclusive needs one of --target-time, --target-xid and --target-lsn", hint="Leave it out.")
     if options.action is not None and target is None and options.timeline is None:
-        raise Refused("--target-action needs a recovery target")
+        raise Refused(
+            "--target-action needs a recovery target",
+            hint="Leave it out: without a target recovery ends with a promotion.",
+        )
     return target
 
 

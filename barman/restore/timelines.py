@@ -36,9 +36,12 @@ def choose_timeline(
     found = own if wanted == timeline else histories.get(wanted)
     if found is None:
         known = ", ".join(str(number) for number in sorted({timeline, *histories}))
-        raise Refused(f"timeline {wanted} is not in the WAL archive", hint=f"There are the timelines {known}.")
+        raise Refused(f"timeline {wanted} is not in the WAL archive", hint=f"It has timeline {known}.")
     if timeline not in found.path:
-        raise Refused(f"timeline {wanted} does not descend from timeline {timeline} of the backup")
+        raise Refused(
+            f"timeline {wanted} does not descend from timeline {timeline} of the backup",
+            hint=f"Choose a backup of timeline {' or '.join(map(str, found.path))}.",
+        )
     if not found.contains(timeline, end):
         raise Refused(
             f"timeline {wanted} left timeline {timeline} at {format_lsn(found.end_of(timeline) or 0)}, before the "

@@ -23,7 +23,7 @@ from barman.restore.delta import (
     require_updatable,
     trusted_before,
 )
-from barman.restore.destination import judge_places, require_space, wanted_places
+from barman.restore.destination import Wanted, judge_places, look, require_space, require_writable, wanted_places
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, INCOMPLETE, MANIFEST, RECORD_COPY
 from barman.restore.inventory import take_inventory, trees
 from barman.restore.mounts import measure_mounts
@@ -45,6 +45,7 @@ from barman.restore.remote_host import (
     require_rsync,
 )
 from barman.restore.request import staging_path
+from barman.restore.room import Room, written_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,9 +96,11 @@ class RemoteWriter:
 
     def mounts(self) -> Sequence[Mount]:
         """Return the file systems that are written to, there and, for staging, here."""
-        here = [room for room in self._plan.room if room.is_here]
         there = [room for room in self._plan.room if not room.is_here]
-        return (*mounts_there(self._facts, self._looked_at, there, self._session.name), *measure_mounts(here))
+        return (
+            *mounts_there(self._facts, self._looked_at, there, self._session.name),
+            *measure_mounts(self._rooms_here),
+        )
 
     def require_possible(self) -> None:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
@@ -115,9 +118,10 @@ class RemoteWriter:
                 system_identifier=self._plan.record.systemid,
                 host=f" on {self._session.name}",
             )
-        else:
-            # Of what is there already nobody knows how much is needed.
-            require_space(self.mounts())
+        for room in self._rooms_here:
+            require_writable(Wanted("the staging path", room.path), look(room.path))
+        # Of what is there already nobody knows how much is needed.
+        require_space(self.mounts() if self._existing is None else measure_mounts(self._rooms_here))
         if self._combiner is not None:
             self._combiner.require_possible()
         elif self._plan.method is Method.COMBINE:
@@ -139,14 +143,14 @@ class RemoteWriter:
             self._wal.clear(plan.wal_directory)
         if plan.method is Method.COPY:
             self._push(inventories)
-        elif plan.method is Method.EXTRACT and self._existing is None and self._can_unpack_there:
-            unpack_there(self._job, self._there, [layout])
         elif self._combiner is not None:
             self._damage = self._combiner.place(is_empty=self._existing is None)
             # Of what is there already nothing may have stayed.
             make_directories_there(self._session, self._modes(source, ()))
-        else:
+        elif self._is_laid_out_here:
             self._push_staged()
+        else:
+            unpack_there(self._job, self._there, [layout])
         if plan.placements:
             locations = {placement.oid: placement.location for placement in plan.placements}
             link_tablespaces_there(self._session, plan.destination, locations)
@@ -196,6 +200,23 @@ class RemoteWriter:
             owner=self._owner(),
             control_file=self._control_file(),
         )
+
+    @property
+    def _rooms_here(self) -> Sequence[Room]:
+        """What this host has to have room for, for a while."""
+        plan = self._plan
+        rooms = [room for room in plan.room if room.is_here]
+        if self._is_laid_out_here:
+            staging = staging_path(self._job.settings)
+            rooms.append(Room("staging", staging, written_bytes(plan.room), is_staging=True, is_here=True))
+        return rooms
+
+    @property
+    def _is_laid_out_here(self) -> bool:
+        """Whether the backup is laid out on this host first, and then sent."""
+        if self._plan.method is Method.EXTRACT:
+            return self._existing is not None or not self._can_unpack_there
+        return self._plan.method is Method.COMBINE and self._combiner is None
 
     @property
     def _can_unpack_there(self) -> bool:

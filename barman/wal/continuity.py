@@ -17,7 +17,7 @@ from barman.postgres.wal_runs import collect_runs, join_runs
 from barman.wal.gaps import PATIENCE, Finding, Gap, find_gaps, judge_gaps, starts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from barman.catalog.record import BackupId, BackupRecord
@@ -57,7 +57,7 @@ def view_wal(
 
     segment_size: of the cluster; None: as the newest backup says.
     """
-    size = segment_size or _segment_size(records)
+    size = segment_size or segment_size_of(records)
     seen = server.xlogdb.overview(ranges, segment_size=size)
     waiting = [name for directory in (server.paths.incoming, server.paths.streaming) for name in _names(directory)]
     runs = join_runs(seen.runs, collect_runs(waiting, size))
@@ -96,8 +96,10 @@ def times_of(archive: WalArchive, names: Sequence[str]) -> dict[str, datetime]:
     return {name: datetime.fromtimestamp(entry.mtime, timezone.utc) for name, entry in entries.items()}
 
 
-def read_histories(archive: WalArchive, timelines: Iterable[int] | None = None) -> Histories:
-    """Return what the archived timeline history files say; those that nobody can read here are left out, and logged.
+def read_histories(
+    archive: WalArchive, timelines: Iterable[int] | None = None, *, tell: Callable[[str], object] = _log.warning
+) -> Histories:
+    """Return what the archived timeline history files say; those that nobody can read here are left out, and told of.
 
     timelines: those the archive knows (WalArchive.timelines), where somebody has looked already. A file that came into
     the archive just before a crash may not be listed: those after the last are looked for.
@@ -115,14 +117,15 @@ def read_histories(archive: WalArchive, timelines: Iterable[int] | None = None) 
         except Encrypted as error:
             encrypted.append(error.message)
         except (WalError, Permanent) as error:
-            _log.warning("%s", error)
+            tell(error.message)
     if encrypted:
         others = f" (and {len(encrypted) - 1} more history files)" if len(encrypted) > 1 else ""
-        _log.warning("%s%s", encrypted[0], others)
+        tell(f"{encrypted[0]}{others}")
     return histories
 
 
-def _segment_size(records: Mapping[BackupId, BackupRecord]) -> int:
+def segment_size_of(records: Mapping[BackupId, BackupRecord]) -> int:
+    """Return the size of a WAL segment of the cluster, as the newest backup says."""
     newest = latest(records)
     return DEFAULT_SEGMENT_SIZE if newest is None else newest.xlog_segment_size
 

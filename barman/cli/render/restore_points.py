@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from barman.postgres.lsn import format_lsn
@@ -22,6 +23,9 @@ def render_restore_points(server: str, found: RestorePoints) -> str:
     lines = [f"Server {server}:"]
     if not found.windows:
         lines.append("  Nothing can be recovered: there is no complete backup with all its WAL")
+    else:
+        oldest, newest = _range(found)
+        lines += [f"  Oldest time: {_text(_rounded_up(oldest))}", f"  Newest time: {_text(newest)}"]
     timeline = None
     for timed in found.windows:
         if timed.window.timeline != timeline:
@@ -34,10 +38,10 @@ def render_restore_points(server: str, found: RestorePoints) -> str:
 
 def restore_points_to_json(found: RestorePoints) -> Json:
     """Return the same as data."""
-    times = [moment.time for timed in found.windows for moment in (timed.begin, timed.end) if moment is not None]
+    oldest, newest = _range(found)
     return {
-        "oldest_time": _iso(min(times, default=None)),
-        "newest_time": _iso(max(times, default=None)),
+        "oldest_time": None if oldest is None else _iso(oldest.time),
+        "newest_time": None if newest is None else _iso(newest.time),
         "oldest_lsn": _lsn(min((timed.window.start_lsn for timed in found.windows), default=None)),
         "newest_lsn": _lsn(max((timed.window.end_lsn for timed in found.windows), default=None)),
         "windows": [_window_json(timed) for timed in found.windows],
@@ -45,10 +49,16 @@ def restore_points_to_json(found: RestorePoints) -> Json:
     }
 
 
+def _range(found: RestorePoints) -> tuple[Moment | None, Moment | None]:
+    """Return the oldest and the newest time that can be recovered."""
+    moments = [moment for timed in found.windows for moment in (timed.begin, timed.end) if moment is not None]
+    return min(moments, default=None), max(moments, default=None)
+
+
 def _window_lines(timed: TimedWindow) -> Iterator[str]:
     window = timed.window
     origin = f"end of backup {window.backups[0]}" if window.from_backup else "where it branched off"
-    yield f"    from {format_lsn(window.start_lsn)}  {_text(timed.begin)}  ({origin})"
+    yield f"    from {format_lsn(window.start_lsn)}  {_text(_rounded_up(timed.begin))}  ({origin})"
     yield f"    to   {format_lsn(window.end_lsn)}  {_text(timed.end)}  (WAL file {window.last})"
     yield f"      with {_backups(window.backups)}"
     if window.gap is not None:
@@ -96,6 +106,11 @@ def _point_json(point: NamedPoint) -> Json:
     }
 
 
+def _rounded_up(moment: Moment | None) -> Moment | None:
+    """Return the begin of a window as it is to be shown: without its microseconds it could not be recovered."""
+    return None if moment is None else moment._replace(time=moment.time + timedelta(microseconds=999))
+
+
 def _text(moment: Moment | None) -> str:
     if moment is None:
         return "(time unknown)"
@@ -103,7 +118,7 @@ def _text(moment: Moment | None) -> str:
 
 
 def _local(time: datetime) -> str:
-    return f"{time.astimezone():%Y-%m-%d %H:%M:%S%z}"
+    return time.astimezone().isoformat(sep=" ", timespec="milliseconds")
 
 
 def _iso(time: datetime | None) -> str | None:

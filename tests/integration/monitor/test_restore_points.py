@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from barman.catalog.wal_archive import archive_key
 from barman.postgres.lsn import parse_lsn
 from tests.support.catalogs import HandMade, backup_id, segment
 
@@ -121,6 +122,26 @@ def test_a_hole_parts_the_window_and_what_cannot_be_read_has_the_time_of_its_fil
     assert "not looked for, see --names" in text
     unread = server.run("list-restore-points", "--names")
     assert f"restore points in {segment(3)} are not listed" in unread.stderr
+
+
+def test_what_a_restore_would_refuse_is_no_window(home):
+    server = home.server(conninfo="host=/nonexistent", archiver="on", backup_method="postgres")
+    catalog = HandMade(server.directory)
+    catalog.make_directories()
+    catalog.add_backup(1, 2, 3)
+    catalog.add_backup(2, 8, 8, parent_backup_id=backup_id(7))
+    catalog.add_wal([*(segment(number) for number in range(1, 11)), "00000002.history"])
+    # Listed, but lost.
+    (catalog.paths.wals / archive_key(segment(6))).unlink()
+
+    shown = server.run("list-restore-points")
+    found = server.json("list-restore-points")["main"]
+
+    assert _window(found) == [
+        ("0/3000100", "0/6000000", [backup_id(1)], {"first": segment(6), "last": segment(6), "files": 1}),
+    ]
+    assert "00000002.history" in shown.stderr
+    assert "Oldest time: " in shown.stdout
 
 
 def test_without_a_backup_nothing_can_be_recovered(home):
