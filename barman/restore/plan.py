@@ -340,19 +340,29 @@ def _timeline_setting(
     request: RestoreRequest, record: BackupRecord, chosen: int, histories: Histories
 ) -> TimelineChoice | None:
     """Return what recovery_target_timeline has to be so that PostgreSQL takes the planned path."""
-    choice = request.target.timeline
-    if choice == "current" and chosen != record.timeline:
+    choice, own = request.target.timeline, record.timeline
+    if choice == "current":
         # PostgreSQL means the timeline on which the backup began.
-        return chosen
-    if choice == "current" or choice == "latest":  # noqa: PLR1714 - the comparison narrows the type
-        return choice
-    own = record.timeline
-    if choice is None and (request.standby_mode or not any(own is None or number > own for number in histories)):
-        return None
+        return choice if chosen == own else chosen
+    if chosen == _latest_found(own or 0, histories):
+        if choice == "latest":
+            return choice
+        if choice is None and (request.standby_mode or chosen == own):
+            return None
     # A number needs its history file, which the archive of a once promoted server may lack for its first timeline.
     if chosen == own and own not in histories and (choice is None or own != 1):
         return "current"
     return chosen
+
+
+def _latest_found(own: int, histories: Histories) -> int:
+    """Return what PostgreSQL takes for the latest timeline: it looks for the files of one after the other.
+
+    Source: PostgreSQL source, timeline.c (findNewestTimeLine).
+    """
+    while own + 1 in histories:
+        own += 1
+    return own
 
 
 def _method(chain: Sequence[BackupRecord], files: Mapping[BackupId, BackupFiles]) -> Method:

@@ -120,3 +120,22 @@ def test_settings_are_read_out_of_tarballs_of_chains_too(stream, cluster, scratc
         for place, words in {"here": [], "there": ["--remote-ssh-command", sshd.command]}.items():
             done = server.run("restore", backup, scratch / "restored" / f"{place}-{number}", *words)
             assert done.stderr.count(shortfall) == 1
+
+
+@pytest.mark.pg(">= 17", own_tools=True, each=False)
+def test_what_is_combined_here_for_another_host_needs_room_in_the_staging_path(stream, cluster, scratch, sshd):
+    server = stream(cluster)
+    backup = server.backup("--incremental", server.backup())
+    server.close_and_archive(cluster)
+    closed = scratch / "closed"
+    closed.mkdir(mode=0o555)
+    words = ["restore", backup, scratch / "new" / "data", "--remote-ssh-command", sshd.command]
+
+    plan = server.json(*words, "--dry-run", "--staging-path", scratch / "staging")["plan"]
+    refused = server.run(*words, "--staging-path", closed, check=False)
+
+    here = [mount for mount in plan["mounts"] if not mount["path"].endswith("@127.0.0.1")]
+    size = next(room["size_bytes"] for room in plan["room"] if room["what"] == "data directory")
+    assert [mount["needed_bytes"] for mount in here] == [size]
+    assert f"the staging path cannot be written: {closed}: Permission denied" in refused.stderr
+    assert not (scratch / "new").exists()

@@ -185,6 +185,25 @@ def test_postgresql_is_told_the_planned_timeline_where_it_would_choose_another(t
     assert lines == ([] if line is None else [line])
 
 
+def test_a_newest_timeline_that_postgresql_would_not_find_is_named():
+    skipping = {3: TimelineHistory(3, (Branch(1, 4 * SIZE + 8, ""),))}
+    names = [segment_name(1, n, SIZE) for n in (2, 3)] + [segment_name(3, 4, SIZE)]
+    view = ArchiveView(skipping, collect_runs(names, SIZE))
+    for choice in (None, "latest"):
+        assert "recovery_target_timeline = 3" in _plan(view=view, target=TargetOptions(timeline=choice)).recovery.lines
+
+
+def test_a_standby_follows_the_newest_timeline_unless_its_backup_does_not_lead_there():
+    view = ArchiveView(FORKED, collect_runs([segment_name(1, n, SIZE) for n in (2, 3, 4)], SIZE))
+    left = {2: TimelineHistory(2, (Branch(1, 2 * SIZE, ""),))}
+
+    def told(view):
+        return [line for line in _plan(view=view, standby_mode=True).recovery.lines if "timeline" in line]
+
+    assert told(view) == []
+    assert told(replace(view, histories=left)) == ["recovery_target_timeline = current"]
+
+
 def test_a_branch_that_left_before_the_backup_ended_is_not_followed():
     histories = {2: TimelineHistory(2, (Branch(1, 2 * SIZE, ""),))}
     plan = _plan(view=_view(histories=histories))
