@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from barman.catalog.layout import ServerPaths
     from barman.restore.plan import RestorePlan
     from barman.restore.room import Mount
 
@@ -44,13 +43,15 @@ class Seen(NamedTuple):
 
 
 class Allowed(NamedTuple):
-    """What the destination may be. full: what is there may stay, and be made equal. mount_point: of a file system."""
+    """What the destination may be.
+
+    full: what is there may stay, and be made equal. mount_point: of a file system. kept_out: directories of barman on
+    its host, without links, in which nothing may be written.
+    """
 
     full: bool = False
     mount_point: bool = False
-
-
-NEW_ONLY = Allowed()
+    kept_out: frozenset[str] = frozenset()
 
 
 def wanted_places(plan: RestorePlan) -> list[Wanted]:
@@ -62,22 +63,21 @@ def wanted_places(plan: RestorePlan) -> list[Wanted]:
     return places
 
 
-def require_usable(plan: RestorePlan, paths: ServerPaths, staging: Path | None, allowed: Allowed) -> list[Seen]:
+def require_usable(plan: RestorePlan, staging: Path | None, allowed: Allowed) -> list[Seen]:
     """Refuse unless every directory the plan writes to is empty or missing, writable, and none of barman's own.
 
     None may lie in another, whatever links lead there. Returns what there is, in the order of wanted_places.
     """
-    own = {os.path.realpath(directory) for directory in paths.directories}
     places = wanted_places(plan)
     seen = [look(place.path) for place in places]
-    judge_places(places, seen, own=own, allowed=allowed)
+    judge_places(places, seen, allowed)
     if staging is not None:
         require_writable(Wanted("the staging path", staging), look(staging))
     return seen
 
 
-def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterable[str], allowed: Allowed) -> None:
-    """Refuse the first place that cannot be used, by what there is. own: barman's directories on that host."""
+def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], allowed: Allowed) -> None:
+    """Refuse the first place that cannot be used, by what there is."""
     destination = places[0].path
     if ":" in str(destination):
         raise Refused(f"the destination must not contain ':': {destination}", hint=_ELSEWHERE)
@@ -91,7 +91,7 @@ def judge_places(places: Sequence[Wanted], seen: Sequence[Seen], *, own: Iterabl
     for place, found in zip(places, seen, strict=True):
         if not place.path.is_absolute():
             raise Refused(f"{place.what} is not an absolute path: {place.path}", hint="Write it as /PATH.")
-        _require_outside(place, found, own)
+        _require_outside(place, found, allowed.kept_out)
         if not found.is_directory:
             what = "is not a directory" if found.existing == str(place.path) else "cannot be made"
             raise Refused(f"{place.what} {what}: {place.path}: {found.existing} is not a directory", hint=_ELSEWHERE)
@@ -149,8 +149,8 @@ def make_places(plan: RestorePlan, modes: Mapping[Path, int]) -> None:
         path.chmod(modes.get(path, 0o700))
 
 
-def _require_outside(place: Wanted, found: Seen, own: Iterable[str]) -> None:
-    for directory in own:
+def _require_outside(place: Wanted, found: Seen, kept_out: Iterable[str]) -> None:
+    for directory in sorted(kept_out, reverse=True):
         if found.real == directory or found.real.startswith(directory + os.sep):
             raise Refused(f"{place.what} lies in barman's own directory {directory}: {place.path}", hint=_ELSEWHERE)
 

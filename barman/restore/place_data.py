@@ -43,7 +43,7 @@ class DataPlacer:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         plan = self._plan
         staging = staging_path(self._job.settings) if plan.staged else None
-        seen = require_usable(plan, self._job.server.paths, staging, self._job.allowed)
+        seen = require_usable(plan, staging, self._job.allowed)
         if plan.method is Method.COMBINE:
             find_combiner(plan.record, self._job.settings.path_prefix)
         if any(place.names for place in seen):

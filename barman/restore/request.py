@@ -78,7 +78,8 @@ class RestoreRequest:
     staging_wal_directory: where WAL for recovery to a target goes, instead of barman_wal in the destination.
     remote_ssh_command: how to get to the host the destination is on; None: this one. recovery_option_port: of ssh, for
     the barman-wal-restore that fetches WAL on another host. delta: whether what is in the destination may stay and be
-    made equal; None: as configured. allow_mount_point: whether the destination may be one.
+    made equal; None: as configured. allow_mount_point: whether the destination may be one. kept_out:
+    directories of other servers, in which nothing may be written.
     """
 
     backup: str
@@ -95,4 +96,5 @@ class RestoreRequest:
     recovery_option_port: int | None = None
     delta: bool | None = None
     allow_mount_point: bool = False
+    kept_out: frozenset[Path] = frozenset()
     overrides: Overrides = field(default_factory=Overrides)

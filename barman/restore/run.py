@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -161,7 +162,8 @@ def open_writer(
 ) -> Iterator[Writer]:
     """Yield what writes the restore where it is to go; a connection to another host lasts as long as the block."""
     may_be_full = request.delta if request.delta is not None else "delta-restore" in settings.recovery_options
-    job = Job(server, ready, settings, reporter, Allowed(may_be_full, request.allow_mount_point))
+    kept_out = frozenset(os.path.realpath(path) for path in (*server.paths.directories, *request.kept_out))
+    job = Job(server, ready, settings, reporter, Allowed(may_be_full, request.allow_mount_point, kept_out))
     if request.remote_ssh_command is None:
         yield LocalWriter(job)
         return
@@ -183,7 +185,7 @@ def _naming_what_failed(request: RestoreRequest) -> Iterator[None]:
         where = f" ({error.filename})" if error.filename else ""
         raise Permanent(
             f"the restore to {request.destination} failed: {error.strerror or error}{where}",
-            hint="The destination is incomplete and cannot be started; empty it before you try again.",
+            hint="The destination is incomplete and cannot be started; go on with --delta-restore, or empty it.",
         ) from error
 
 

@@ -106,9 +106,10 @@ class RemoteWriter:
         """Refuse what is known to fail, before anything is written: places, room, programs."""
         facts = self._facts
         require_rsync(facts, self._session.name)
-        paths = self._job.server.paths
-        own = {os.path.realpath(path) for path in paths.directories} if facts.is_this_host else set()
-        judge_places(self._wanted, self._seen, own=own, allowed=self._job.allowed)
+        allowed = self._job.allowed
+        judge_places(
+            self._wanted, self._seen, allowed if facts.is_this_host else allowed._replace(kept_out=frozenset())
+        )
         if any(place.names for place in self._seen):
             self._existing = look_closer_there(self._session, self._plan.destination)
             require_updatable(

@@ -208,6 +208,8 @@ def test_places_that_cannot_be_used_are_refused(server, options, place, scratch)
     assert "not a directory" in _refused(server, a_file, *options)
     assert "not a directory" in _refused(server, a_file / "data", *options)
     assert "own directory" in _refused(server, server.base / "inside", *options)
+    other = server.home.server("other", conninfo="host=/nonexistent")
+    assert f"own directory {other.directory}" in _refused(server, other.directory / "base" / "inside", *options)
     assert "would share a directory" in _refused(
         server, place / "data", "--target-immediate", "--staging-wal-directory", place / "data" / "base", *options
     )

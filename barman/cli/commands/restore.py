@@ -141,16 +141,19 @@ def command(
       barman restore main 20261121T053401 /restore --tablespace fast:/ssd/fast --jobs 4
       barman restore main latest /restore --remote-ssh-command 'ssh postgres@db2' --delta-restore
     """
+    from barman.catalog.layout import server_paths
     from barman.restore.request import Overrides, RestoreRequest
     from barman.restore.run import restore
 
     _require_available(options)
     _require_consistent(app, options)
     server = app.server(server_name, Profile.F)
+    servers = app.config.servers.values()
     request = RestoreRequest(
         backup=backup_id,
         destination=Path(os.path.abspath(destination_directory)),
         target=_target_options(app, options),
+        kept_out=frozenset(path for one in servers for path in server_paths(one.settings, one.name).directories),
         overrides=Overrides(**_chosen(options, Overrides)),
         **_chosen(options, RestoreRequest),
     )

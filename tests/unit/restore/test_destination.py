@@ -8,7 +8,6 @@ import pytest
 from barman.catalog.layout import ServerPaths
 from barman.errors import Refused
 from barman.restore.destination import (
-    NEW_ONLY,
     Allowed,
     Seen,
     Wanted,
@@ -35,7 +34,8 @@ def paths(tmp_path):
 
 def _check(paths: ServerPaths, destination: Path, **changes: object) -> None:
     staging = changes.pop("staging", None)
-    require_usable(make_plan(destination, **changes), paths, staging, NEW_ONLY)  # type: ignore[arg-type]
+    kept_out = frozenset(map(os.fspath, paths.directories))
+    require_usable(make_plan(destination, **changes), staging, Allowed(kept_out=kept_out))  # type: ignore[arg-type]
 
 
 def test_missing_and_empty_places_can_be_used(paths, tmp_path):
@@ -85,7 +85,7 @@ def test_a_new_cluster_gets_no_mount_point_unless_told_to():
 
     def judge(*names: str, **allowed: bool) -> None:
         seen = [Seen(str(place.path), str(place.path), is_directory=True, is_mount=True) for place in places]
-        judge_places(places, [seen[0]._replace(names=names), seen[1]], own=[], allowed=Allowed(**allowed))
+        judge_places(places, [seen[0]._replace(names=names), seen[1]], Allowed(**allowed))
 
     for allowed in ({}, {"full": True}):
         with pytest.raises(Refused, match="the destination is a mount point: /mnt") as caught:
