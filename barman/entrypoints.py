@@ -5,6 +5,7 @@ Imports only what is loaded already; everything else is imported by the branch t
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -16,6 +17,7 @@ _SHORT_WITHOUT_VALUE = "qd"
 
 def barman() -> int:
     """The program `barman`; returns the exit code."""
+    _look_for_garbage_rarely()
     try:
         return _barman(sys.argv[1:])
     except KeyboardInterrupt:
@@ -24,6 +26,7 @@ def barman() -> int:
 
 def barman_wal_archive() -> int:
     """The program `barman-wal-archive`; returns the exit code."""
+    _look_for_garbage_rarely()
     try:
         from barman.client.wal_archive import main
 
@@ -34,12 +37,18 @@ def barman_wal_archive() -> int:
 
 def barman_wal_restore() -> int:
     """The program `barman-wal-restore`; returns the exit code."""
+    _look_for_garbage_rarely()
     try:
         from barman.client.wal_restore import main
 
         return _leave(main(sys.argv[1:]))
     except KeyboardInterrupt:
         return _interrupted(2)
+
+
+def _look_for_garbage_rarely() -> None:
+    """Modules that are imported leave none, and to look for it is a tenth of what it takes to start."""
+    gc.set_threshold(50_000)
 
 
 def _leave(code: int) -> int:
