@@ -1,6 +1,6 @@
 """One function per program. Commands that PostgreSQL runs for every WAL file go past click, which costs 40 ms.
 
-Imports only what is loaded already; everything else is imported by the branch that needs it.
+Imports only what costs nothing; everything else is imported by the branch that needs it.
 """
 
 from __future__ import annotations
