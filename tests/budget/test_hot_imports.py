@@ -16,9 +16,9 @@ from tests.support.wal import name_of, segment
 
 # what hot-safe modules may import, and so what comes with it
 ALLOWED = (
-    "__future__", "argparse", "bz2", "collections", "contextlib", "enum", "errno", "fcntl", "functools", "gc", "hashlib",
-    "io", "itertools", "lzma", "os", "pwd", "re", "shlex", "shutil", "signal", "stat", "struct", "subprocess", "sys",
-    "tarfile", "time", "types", "typing", "zlib",
+    "__future__", "argparse", "bz2", "collections", "contextlib", "enum", "errno", "fcntl", "functools", "gc",
+    "hashlib", "io", "itertools", "lzma", "os", "pwd", "re", "shlex", "shutil", "signal", "stat", "struct",
+    "subprocess", "sys", "tarfile", "time", "types", "typing", "zlib",
 )  # fmt: skip
 FORBIDDEN = (
     "asyncio", "click", "concurrent", "configparser", "dataclasses", "datetime", "inspect", "json", "logging",
