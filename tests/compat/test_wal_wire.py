@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import cramjam
 import lz4.frame
 import pytest
 import zstandard
@@ -28,7 +29,9 @@ COMPRESS = {
     "xz": lambda data: lzma.compress(data, preset=0),
     "zstd": zstandard.ZstdCompressor().compress,
     "lz4": lz4.frame.compress,
+    "snappy": lambda data: bytes(cramjam.snappy.compress(data)),
 }
+OPTIONS = ("-z", "--gzip", "-j", "--bzip2", "--xz", "--snappy", "--zstd", "--lz4")
 
 
 OURS_NEAR = "our client, their host"
@@ -57,7 +60,10 @@ def wire(request, tmp_path, reference):
     return site
 
 
-@pytest.mark.parametrize("options", [[], ["--md5"], ["-z"], ["-j"], ["--xz"], ["--zstd"], ["--lz4"]], ids=str)
+LEVELS = [["--zstd", "--compression-level", "high"], ["-z", "--compression-level", "1"], ["--md5", "--xz"]]
+
+
+@pytest.mark.parametrize("options", [[], ["--md5"], *([option] for option in OPTIONS), *LEVELS], ids=" ".join)
 def test_a_segment_is_sent_and_fetched_again(wire, tmp_path, options):
     wal = tmp_path / WAL
     wal.write_bytes(CONTENT)
@@ -73,7 +79,7 @@ def test_a_segment_is_sent_and_fetched_again(wire, tmp_path, options):
     [
         *(([], stored) for stored in COMPRESS),
         *((["--keep-compression"], stored) for stored in COMPRESS),
-        *(([option], stored) for option in ("-z", "-j", "-P") for stored in ("plain", "gzip")),
+        *(([option], stored) for option in ("-z", "--gzip", "-j", "--bzip2", "-P") for stored in ("plain", "gzip")),
     ],
     ids=str,
 )
@@ -95,7 +101,9 @@ def test_segments_are_fetched_ahead(wire):
 
 
 @pytest.mark.parametrize("wire", [OURS_NEAR], indirect=True)
-@pytest.mark.parametrize("options", [[], ["--md5"], ["--zstd"], ["--lz4"], ["-z"]], ids=str)
+@pytest.mark.parametrize(
+    "options", [[], ["--md5"], *([option] for option in OPTIONS if option[1] == "-")], ids=" ".join
+)
 def test_files_that_wait_are_sent_together_to_either_host(wire, tmp_path, options):
     pg_wal = tmp_path / "pg_wal"
     (pg_wal / "archive_status").mkdir(parents=True)

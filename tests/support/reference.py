@@ -12,6 +12,7 @@ from filelock import FileLock
 from tests.support.places import cache_directory
 
 VERSION = "3.19.1"
+_REQUIREMENT = f"barman[zstandard,lz4,snappy]=={VERSION}"
 
 
 def reference_programs() -> Path | None:
@@ -26,7 +27,8 @@ def reference_programs() -> Path | None:
     bindir = place / "bin"
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.with_suffix(".lock")):
-        if not (place / "complete").exists() and not _install(place):
+        mark = place / "complete"
+        if (not mark.exists() or mark.read_text() != _REQUIREMENT) and not _install(place):
             return None
     return bindir
 
@@ -34,10 +36,10 @@ def reference_programs() -> Path | None:
 def _install(place: Path) -> bool:
     steps = [
         [sys.executable, "-m", "venv", "--clear", str(place)],
-        [str(place / "bin" / "pip"), "install", "--quiet", f"barman[zstandard,lz4]=={VERSION}"],
+        [str(place / "bin" / "pip"), "install", "--quiet", _REQUIREMENT],
     ]
     for step in steps:
         if subprocess.run(step, check=False, capture_output=True, umask=0o022).returncode:
             return False
-    (place / "complete").touch()
+    (place / "complete").write_text(_REQUIREMENT)
     return True
