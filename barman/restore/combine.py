@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from barman.errors import CommandError
 from barman.host import runner
+from barman.host.early_flush import flushing_early
 from barman.host.remote import last_line
 from barman.host.rsync_watch import Silence
 from barman.host.scratch import scratch_directory
@@ -161,7 +162,8 @@ def combine(job: Job, members: Sequence[Path], mode: str) -> None:
     argv = combine_argv(plan, tool, members, links, mode)
     run = partial(runner.run, argv, timeout_s=None, env={**job.server.environment(), "LC_ALL": "C"}, check=False)
     roots = [output, *(place.location for place in plan.placements)]
-    run_combiner(run, argv, written=lambda: [_size(root) for root in roots], backup_id=plan.record.backup_id)
+    with flushing_early(roots):
+        run_combiner(run, argv, written=lambda: [_size(root) for root in roots], backup_id=plan.record.backup_id)
     os.rename(output / CONTROL_FILE, output / HELD_BACK)
     for placement in plan.placements:
         if placement.was_in_place:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from barman.errors import CatalogError, Encrypted, Permanent, WalError
 from barman.host.files import naming, start_flush
+from barman.host.read_ahead import reading_ahead
 from barman.host.transfer import work_through, write_all
 from barman.restore.fetch import make_directory
 from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
@@ -66,11 +67,12 @@ def extract(tarball: Path, route: Route, flow: Flow, *, decryption: Decryption |
         with open_tarball(tarball, decryption) as file:
             algorithm = identify(file.peek(LONGEST_MAGIC))
             plain = cast("BinaryIO", file)
-            reader = Tailed(open_reader(plain, algorithm) if algorithm else plain)
-            archive = TarReader(cast("BinaryIO", reader))
-            while (member := archive.next_member()) is not None:
-                _write(archive, member, route, flow)
-            reader.require_end()
+            with reading_ahead(open_reader(plain, algorithm) if algorithm else plain) as ahead:
+                reader = Tailed(cast("BinaryIO", ahead))
+                archive = TarReader(cast("BinaryIO", reader))
+                while (member := archive.next_member()) is not None:
+                    _write(archive, member, route, flow)
+                reader.require_end()
     except Encrypted:
         raise
     except (WalError, Permanent, EOFError) as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 from barman.errors import Permanent
 from barman.storage.compress.snappy import MAGIC, import_cramjam
+from barman.storage.compress.zstd_pieces import ZstdPieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LIMIT = 1 << 20
+_PIECE = 128 << 10
 
 
 class _Decoder(Protocol):
@@ -26,14 +29,14 @@ class _Decoder(Protocol):
 
 
 class Decoding(NamedTuple):
-    """How to decode one algorithm. piece: how much to feed at once, so that what comes out stays within memory.
+    """How to decode one algorithm. read: a piece of the file to feed at once, so that little comes out at a time.
 
     limit: most bytes to be handed out at once, for decoders that keep the rest to themselves. errors: what damage
     raises.
     """
 
     new: Callable[[], _Decoder]
-    piece: int
+    read: Callable[[BinaryIO], bytes]
     limit: int | None
     errors: tuple[type[Exception], ...]
 
@@ -72,7 +75,7 @@ class DecodingReader(io.RawIOBase):
         elif not getattr(self._decoder, "needs_input", True):
             self._decode(b"")
             return True
-        data = data or self._file.read(self._decoding.piece)
+        data = data or self._decoding.read(self._file)
         if not data:
             if self._fed:
                 raise Permanent("the compressed data end too early")
@@ -89,46 +92,50 @@ class DecodingReader(io.RawIOBase):
             raise Permanent(f"the compressed data are damaged ({error})") from error
 
 
+def _by(size: int) -> Callable[[BinaryIO], bytes]:
+    return lambda file: file.read(size)
+
+
 def _gzip_decoding() -> Decoding:
     import zlib
 
     try:
-        from isal import isal_zlib
+        from isal import igzip_lib
     except ImportError:
-        return Decoding(lambda: zlib.decompressobj(31), 16384, None, (zlib.error,))
-    return Decoding(
-        lambda: isal_zlib.decompressobj(31), 16384, None, (zlib.error, cast("type[Exception]", isal_zlib.error))
-    )
+        return Decoding(lambda: zlib.decompressobj(31), _by(16384), None, (zlib.error,))
+    new = functools.partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP)
+    return Decoding(new, _by(_PIECE), _LIMIT, (cast("type[Exception]", igzip_lib.IsalError),))
 
 
 def _bzip2_decoding() -> Decoding:
     import bz2
 
-    return Decoding(bz2.BZ2Decompressor, 65536, _LIMIT, (OSError,))
+    return Decoding(bz2.BZ2Decompressor, _by(_PIECE), _LIMIT, (OSError,))
 
 
 def _xz_decoding() -> Decoding:
     import lzma
 
-    return Decoding(lzma.LZMADecompressor, 65536, _LIMIT, (lzma.LZMAError,))
+    return Decoding(lzma.LZMADecompressor, _by(_PIECE), _LIMIT, (lzma.LZMAError,))
 
 
 def _lz4_decoding() -> Decoding:
     import lz4.frame
 
-    return Decoding(lz4.frame.LZ4FrameDecompressor, 65536, None, (RuntimeError,))
+    return Decoding(lz4.frame.LZ4FrameDecompressor, _by(_PIECE), _LIMIT, (RuntimeError,))
 
 
 def _zstd_decoding() -> Decoding:
     import zstandard
 
-    # A kibibyte of run-length blocks decodes to 32 MiB; pieces are never more.
-    return Decoding(lambda: zstandard.ZstdDecompressor().decompressobj(), 1024, None, (zstandard.ZstdError,))
+    return Decoding(
+        lambda: zstandard.ZstdDecompressor().decompressobj(), ZstdPieces().read, None, (zstandard.ZstdError,)
+    )
 
 
 def _snappy_decoding() -> Decoding:
     cramjam = import_cramjam()
-    return Decoding(lambda: _SnappyDecoder(cramjam.snappy.decompress), 65536, None, (cramjam.DecompressionError,))
+    return Decoding(lambda: _SnappyDecoder(cramjam.snappy.decompress), _by(65536), None, (cramjam.DecompressionError,))
 
 
 class _SnappyDecoder:
