@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.backup.listing import Selection
+from barman.host.rsync import MOST_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,6 @@ _MARGIN_S = 2
 _PORTIONS_PER_WORKER = 8
 _LEAST_BYTES = 32 << 20
 _MOST_BYTES = 10 << 30
-_MOST_FILES = 5000
 # Below this a file is copied as a whole sooner than its changes are found.
 _LEAST_UPDATE = 256 << 10
 
@@ -129,12 +129,16 @@ def plan_tree(
 def portions_of(plans: Sequence[TreePlan], *, workers: int, ways: Iterable[Way]) -> list[Portion]:
     """Return the files that go these ways in portions, those with the largest files first.
 
-    For one worker a portion is all there is of a directory. For several, portions are small enough that all workers
-    are busy until nearly the end, and large enough that starting rsync does not count.
+    For one worker a portion is as much of a directory as one rsync can take. For several, portions are small enough
+    that all workers are busy until nearly the end, and large enough that starting rsync does not count.
     """
     piles = [(plan.tree, way, entries) for plan in plans for way in ways if (entries := plan.of(way))]
     if workers <= 1:
-        return [Portion(tree, way, entries) for tree, way, entries in piles]
+        return [
+            Portion(tree, way, entries[at : at + MOST_NAMES])
+            for tree, way, entries in piles
+            for at in range(0, len(entries), MOST_NAMES)
+        ]
     total = sum(entries.bytes for _, _, entries in piles)
     most = min(max(total // (workers * _PORTIONS_PER_WORKER), _LEAST_BYTES), _MOST_BYTES)
     found = [Portion(tree, way, portion) for tree, way, entries in piles for portion in _cut(entries, most, workers)]
@@ -147,7 +151,7 @@ def _is_worth_update(entry: Entry, there: Known | None) -> bool:
 
 def _cut(entries: Selection, most_bytes: int, workers: int) -> Iterable[Selection]:
     """Yield portions of no more than most_bytes, unless a single file has more."""
-    most_files = min(_MOST_FILES, max(1, -(-len(entries) // workers)))
+    most_files = min(MOST_NAMES, max(1, -(-len(entries) // workers)))
     ordered = entries.by_size()
     begin = total = 0
     for number, size in enumerate(ordered.sizes()):

@@ -99,6 +99,21 @@ class Transfer:
         Missing ones are passed over. basis: a directory of which equal files are linked. compared_bytes: compare by
         content, so many bytes; None: by size and time. sharers: how many transfers share the bandwidth. CommandError.
         """
+        for at in range(0, len(names), rsync.MOST_NAMES):
+            some = names[at : at + rsync.MOST_NAMES]
+            self._fetch(route, some, lane=lane, bar=bar, basis=basis, compared_bytes=compared_bytes, sharers=sharers)
+
+    def _fetch(
+        self,
+        route: Route,
+        names: Sequence[str],
+        *,
+        lane: str,
+        bar: Bar,
+        basis: Path | None,
+        compared_bytes: int | None,
+        sharers: int,
+    ) -> None:
         left = self._settings.basebackup_retry_times
         while True:
             try:

@@ -98,6 +98,14 @@ def test_one_worker_copies_a_directory_in_one_go():
     assert len(portions_of([plan], workers=1, ways=[Way.FETCH])) == 1
 
 
+def test_no_rsync_is_told_more_names_than_it_can_go_through_quickly():
+    plan = _plan(*(_file(str(number), 1) for number in range(12000)))
+    for workers in (1, 2):
+        portions = portions_of([plan], workers=workers, ways=[Way.FETCH])
+        assert max(len(portion.entries) for portion in portions) <= 5000
+        assert sum(len(portion.entries) for portion in portions) == 12000
+
+
 def test_many_small_files_are_shared_among_all_workers():
     plan = _plan(*(_file(str(number), 1) for number in range(1000)))
     assert len(portions_of([plan], workers=4, ways=[Way.FETCH])) == 4
