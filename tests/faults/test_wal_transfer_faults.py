@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from barman.storage.compress.decoded import open_decoded
-from tests.support.archiving import archiving_server
+from tests.support import file_systems
+from tests.support.archiving import archiving_server, deliver
 from tests.support.faults import needs_strace, run_with_fault
 from tests.support.processes import children_of, processes_of, run, start, wait_until
 from tests.support.users import give
@@ -194,6 +195,22 @@ def test_an_sshd_that_is_gone_is_exit_code_3_until_it_is_back(server, sshd, make
     require_all_archived(server)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+def test_a_barman_host_that_is_full_says_so_until_there_is_room(server, make_host):
+    host = make_host("pg")
+    host.write(NAMES)
+    with file_systems.small_disk(server.incoming, "size=20m"):
+        refused = next(name for name in NAMES if host.archive(name) != 0)
+        assert host.archive(refused) == 1
+        assert "No space left" in host.said
+        arrived = sorted(path.name for path in server.incoming.iterdir())
+        assert arrived == host.acknowledged == NAMES[: NAMES.index(refused)], "and nothing by halves"
+        file_systems.remount(server.incoming, "size=100m")
+        host.archive_all(attempts=1)
+        assert sorted(host.acknowledged) == NAMES
+        require_all_archived(server)
+
+
 def test_archiving_goes_on_and_is_killed_while_segments_come(scratch, server, make_host):
     host = make_host("pg")
     host.write(NAMES)
@@ -262,6 +279,40 @@ def test_a_file_that_cannot_be_read_holds_nobody_up_but_itself(server, make_host
     assert f"cannot read all of pg_wal/{NAMES[1]}: Input/output error" in archive(NAMES[1]).stderr
     assert sorted(path.name for path in server.incoming.iterdir()) == [NAMES[0], NAMES[2]]
     assert host.archive(NAMES[1]) == 0
+
+
+# -- the way back
+
+FETCHING = {**VICTIMS, "the client": lambda scratch, _: named(scratch, "barman-wal-restore")}
+FETCHING["get-wal"] = lambda scratch, _: named(scratch, "get-wal", "python")
+del FETCHING["put-wal"]
+
+
+@pytest.mark.parametrize("victim", FETCHING)
+def test_whoever_is_killed_while_50_segments_are_fetched_none_is_wrong_or_called_missing(
+    scratch, server, sshd, make_host, victim
+):
+    host = make_host("pg")
+    deliver(server.incoming, *NAMES)
+    server.run("archive-wal")
+    target = host.pg_wal / "RECOVERYXLOG"
+
+    def fetch(name: str) -> bool:
+        words = ["-p", "8", "--spool-dir", str(host.directory / "ahead"), "backup", "main", name, str(target)]
+        argv = server.home.argv(*words, program="barman-wal-restore")
+        status = run(argv, env=host.environment(), cwd=host.directory, timeout_s=60).status
+        assert status != 1, "that says that there is no such file"
+        assert target.exists() or status != 0
+        if target.exists():
+            assert target.read_bytes() == segment(name)
+            target.unlink()
+        return status == 0
+
+    killer = Killer(lambda: FETCHING[victim](scratch, sshd), signal.SIGKILL)
+    with killer.at_work():
+        for name in NAMES:
+            assert any(fetch(name) for _ in range(30)), f"{name} never came through"
+    assert killer.victims
 
 
 # -- the far side, call by call
