@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from barman.errors import CommandError, Permanent
+from barman.errors import CommandError, NotFound, Permanent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from barman.host.runner import Completed
 
@@ -18,6 +20,10 @@ QUICK_S = 60.0
 
 _PASSED_BY = 66
 _READ = f'[ -f "$1" ] || exit {_PASSED_BY}; exec cat "$1"'
+# As much as goes through memory several times over without doing harm; it takes a segment of usual size at once.
+_PIECE_MIB = 32
+_PIECE_LIMIT_S = 600.0
+_READ_PIECE = f'[ -f "$1" ] || exit {_PASSED_BY}; exec dd if="$1" bs=1048576 skip="$2" count={_PIECE_MIB}'
 
 
 class Remote(ABC):
@@ -61,6 +67,19 @@ class Remote(ABC):
         if done.status != 0:
             raise Permanent(f"cannot read {os.fspath(path)} on {self.name}: {last_line(done)}")
         return os.fsencode(done.stdout)
+
+    def copy_file(self, path: str | os.PathLike[str], target: BinaryIO) -> None:
+        """Write the content of a file of any size into target; NotFound if there is none."""
+        for number in itertools.count():
+            done = self.script(_READ_PIECE, path, f"{number * _PIECE_MIB}", timeout_s=_PIECE_LIMIT_S, check=False)
+            if done.status == _PASSED_BY:
+                raise NotFound(f"{os.fspath(path)} is not there on {self.name}")
+            if done.status != 0:
+                raise Permanent(f"cannot read {os.fspath(path)} on {self.name}: {last_line(done)}")
+            piece = os.fsencode(done.stdout)
+            target.write(piece)
+            if len(piece) < _PIECE_MIB << 20:
+                return
 
     def require_success(self, done: Completed, argv: Sequence[str]) -> None:
         """Raise CommandError, naming host, program and reason, unless it ended with 0."""

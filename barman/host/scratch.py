@@ -22,13 +22,23 @@ def scratch_directory(prefix: str, parent: Path | None = None, *, label: str = "
     the system's place for temporary files. label: stands in its name behind the prefix. OSError.
     """
     place = Path(tempfile.gettempdir()) if parent is None else parent
-    _sweep(place, prefix)
+    sweep(place, prefix)
     directory, held = _make(place, prefix + label)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(held)
+
+
+def sweep(place: Path, prefix: str) -> None:
+    """Remove the directories of this prefix and user below place whose process was killed. OSError."""
+    with os.scandir(place) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+    for name in names:
+        # Not ours, held by somebody, gone already, or no directory at all: not our business.
+        with contextlib.suppress(OSError):
+            _remove_left(place / name)
 
 
 def _make(place: Path, prefix: str) -> tuple[Path, int]:
@@ -46,15 +56,6 @@ def _make(place: Path, prefix: str) -> tuple[Path, int]:
         if os.fstat(held).st_nlink:
             return directory, held
         os.close(held)
-
-
-def _sweep(place: Path, prefix: str) -> None:
-    with os.scandir(place) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
-    for name in names:
-        # Not ours, held by somebody, gone already, or no directory at all: not our business.
-        with contextlib.suppress(OSError):
-            _remove_left(place / name)
 
 
 def _remove_left(directory: Path) -> None:

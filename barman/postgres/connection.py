@@ -302,6 +302,10 @@ class Postgres(_Session):
         """Return the physical replication slot of that name, None if there is none."""
         return next((Slot(**row) for row in self._query(queries.SLOT, name=name)), None)
 
+    def wal_files(self) -> list[str]:
+        """Return the names of the files in pg_wal; those it keeps for later use are among them, under names to come."""
+        return [row["name"] for row in self._query(queries.WAL_FILES)]
+
     def server_time(self) -> datetime:
         """Return the server's clock, aware, in UTC."""
         moment: datetime = self._query(queries.SERVER_TIME)[0]["server_time"]
@@ -343,7 +347,7 @@ class PostgresStreaming(_Session):
         """Return the text of a timeline's history file; PostgresError if the server has none, as of timeline 1."""
         [row] = self._rows(f"TIMELINE_HISTORY {timeline:d}", timeout_s=self._statement_timeout_s)
         content = row["content"]
-        return content if isinstance(content, str) else bytes(content).decode(errors="replace")
+        return content if isinstance(content, str) else os.fsdecode(bytes(content))
 
     def create_slot(self, name: str) -> None:
         """Create a physical slot, which reserves WAL from its first use; PostgresError 42710 if it exists."""

@@ -153,6 +153,8 @@ SELECT archived_count, last_archived_wal, last_archived_time, failed_count, last
   FROM pg_stat_archiver
 """
 
+WAL_FILES = "SELECT name FROM pg_ls_waldir()"
+
 SLOT = """
 SELECT slot_name::text AS name, active, restart_lsn::text AS restart_lsn
   FROM pg_replication_slots WHERE slot_name = %(name)s AND slot_type = 'physical'

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from barman.postgres.wal_names import is_segment_name, segments_per_log
+from barman.postgres.wal_names import is_segment_name, segment_number, segments_per_log, timeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,6 +73,11 @@ def join_runs(runs: SegmentRuns, others: SegmentRuns) -> SegmentRuns:
     """Return the runs of the segments that are in either."""
     timelines = sorted({*runs, *others})
     return {timeline: _joined([*runs.get(timeline, ()), *others.get(timeline, ())]) for timeline in timelines}
+
+
+def has_segment(runs: SegmentRuns, name: str, segment_size: int) -> bool:
+    """Whether segment name is in one of the runs."""
+    return _end_of_run(runs.get(timeline_of(name), ()), segment_number(name, segment_size)) is not None
 
 
 def follow_path(path: TimelineHistory, first: int, segment_size: int, runs: SegmentRuns) -> int:

@@ -17,7 +17,7 @@ from barman.errors import WalError
 from barman.postgres.lsn import parse_lsn
 from barman.postgres.timelines import TimelineHistory
 from barman.postgres.wal_names import segment_name, segment_number
-from barman.postgres.wal_runs import follow_path, stretches
+from barman.postgres.wal_runs import follow_path, path_bounds, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -125,11 +125,16 @@ def find_gaps(runs: SegmentRuns, histories: Histories, segment_size: int) -> tup
     return tuple(found[names] for names in sorted(found))
 
 
-def missing_segments(gap: Gap, histories: Histories, segment_size: int) -> Iterator[str]:
-    """Yield the names of the segments that are missing, in order."""
-    path = path_to(gap.timelines[0], histories)
-    for number in range(gap.low, gap.high + 1):
-        yield segment_name(path.timeline_of_segment(number, segment_size), number, segment_size)
+def missing_runs(gap: Gap, histories: Histories, segment_size: int) -> SegmentRuns:
+    """Return the segments that are missing, by the timelines whose files recovery would read."""
+    runs: dict[int, list[tuple[int, int]]] = {}
+    low = gap.low
+    for timeline, end in path_bounds(path_to(gap.timelines[0], histories), segment_size):
+        high = gap.high if end is None else min(end, gap.high)
+        if low <= high:
+            runs[timeline] = [(low, high)]
+            low = high + 1
+    return runs
 
 
 def path_to(timeline: int, histories: Histories) -> TimelineHistory:

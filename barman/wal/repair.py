@@ -6,49 +6,44 @@ is copied to the errors directory first.
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import tempfile
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.catalog.wal_archive import archive_key
-from barman.errors import BarmanError, CommandError, StorageError
-from barman.host import files, runner
-from barman.host.session import open_remote
-from barman.postgres.conninfo import mask_secrets, streaming_conninfo
-from barman.postgres.lsn import format_lsn
-from barman.postgres.tools import find_tool, pg_receivewal_argv
-from barman.postgres.wal_names import WalKind, is_segment_name, next_segment, parse_wal_name, segment_start
+from barman.errors import BarmanError, LockBusy, StorageError
+from barman.host import files
+from barman.host.scratch import scratch_directory, sweep
+from barman.postgres.wal_names import is_segment_name, next_segment
+from barman.postgres.wal_runs import collect_runs, has_segment, join_runs
 from barman.storage.encrypt.content_mark import digest_of
 from barman.wal.batch import Intake
-from barman.wal.continuity import read_histories
+from barman.wal.continuity import read_histories, view_wal
 from barman.wal.error_names import free_error_path
-from barman.wal.gaps import missing_segments
-from barman.wal.verify import Defect, Kind, checker_for, known_cluster
+from barman.wal.gaps import missing_runs
+from barman.wal.source import open_sources
+from barman.wal.verify import Defect, Kind, checker_for, find_holes, known_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from barman.host.remote import Remote
+    from barman.postgres.wal_runs import SegmentRuns
     from barman.progress import Reporter
     from barman.server import Server
     from barman.wal.gaps import Histories
-    from barman.wal.segment_check import Cluster, SegmentChecker
-
-_log = logging.getLogger(__name__)
+    from barman.wal.segment_check import Cluster
+    from barman.wal.source import Source
 
 # Fetched, verified and archived at a time: so much has to fit on the disk twice.
 _PORTION = 16
 _PORTION_BYTES = 256 << 20
-_FETCH_TIMEOUT_S = 600.0
+_FAILURES_IN_A_ROW = 3
 _CHUNK = 1 << 20
 _SCRATCH = ".repair-"
 _FETCHED = (Kind.MISSING, Kind.DAMAGED, Kind.HISTORY)
-_REMOVED = "has already been removed"
 
 
 class Repair(NamedTuple):
@@ -61,215 +56,169 @@ class Repair(NamedTuple):
 def repair_wal(server: Server, defects: Sequence[Defect], reporter: Reporter) -> Repair:
     """Repair what can be repaired of the defects that verify_wal found.
 
-    LockBusy while WAL is being archived; StorageError if nothing can be written.
+    Archiving goes on between two portions. What a repair that was killed has left goes, too. StorageError if nothing
+    can be written.
     """
+    try:
+        sweep(server.paths.root, _SCRATCH)
+    except OSError as error:
+        raise StorageError(f"{server.paths.root}: {error.strerror}") from error
+    if not defects:
+        return Repair((), ())
     cluster = known_cluster(server)
-    with server.locks.archive_wal(), ThreadPoolExecutor(2, thread_name_prefix="repair") as pool, ExitStack() as login:
-        work = _Repair(server, cluster, Intake(server, pool), reporter, login)
+    with (
+        ThreadPoolExecutor(2, thread_name_prefix="repair") as pool,
+        open_sources(server, cluster.segment_size) as sources,
+    ):
+        work = _Repair(server, cluster, Intake(server, pool), reporter)
         work.list_anew(defects)
-        wanted = _wanted(defects, read_histories(server.wal_archive), cluster.segment_size)
-        wanted |= {defect.name: defect for defect in defects if defect.name in work.damaged}
-        with reporter.bar(f"Repairing WAL of {server.name}", total=len(wanted), unit="segments") as bar:
-            for portion in _portions(sorted(wanted), cluster.segment_size):
-                work.repair(portion)
-                bar.advance(len(portion))
-    return Repair(tuple(sorted(work.repaired)), tuple(_remaining(defects, wanted, work.repaired, work.failures)))
+        while True:
+            known = len(work.repaired)
+            wanted = _wanted(defects, work.damaged, read_histories(server.wal_archive), cluster.segment_size)
+            for source in sources:
+                work.fetch_from(source, wanted)
+            defects = work.remaining(defects)
+            # A history that was fetched may have led to further holes.
+            if not defects or len(work.repaired) == known:
+                break
+    return Repair(tuple(sorted(work.repaired)), tuple(map(work.explained, defects)))
 
 
-def _wanted(defects: Sequence[Defect], histories: Histories, segment_size: int) -> dict[str, Defect]:
-    """Return the files that would repair the defects, by name."""
-    wanted: dict[str, Defect] = {}
+class _Wanted(NamedTuple):
+    """Files that would repair something: segments, of which there may be a million, as runs; and others."""
+
+    runs: SegmentRuns
+    others: frozenset[str]
+    segment_size: int
+
+    def has(self, name: str) -> bool:
+        """Whether the file is wanted."""
+        return has_segment(self.runs, name, self.segment_size) if is_segment_name(name) else name in self.others
+
+
+def _wanted(defects: Sequence[Defect], damaged: set[str], histories: Histories, segment_size: int) -> _Wanted:
+    names = damaged.union(defect.name for defect in defects if defect.kind in _FETCHED)
+    runs = collect_runs(names, segment_size)
     for defect in defects:
         if defect.gap is not None:
-            wanted |= dict.fromkeys(missing_segments(defect.gap, histories, segment_size), defect)
-        elif defect.kind in _FETCHED and parse_wal_name(defect.name).kind in (WalKind.SEGMENT, WalKind.HISTORY):
-            wanted[defect.name] = defect
-    return wanted
-
-
-def _remaining(
-    defects: Sequence[Defect], wanted: Mapping[str, Defect], repaired: set[str], failures: Mapping[str, str]
-) -> Iterator[Defect]:
-    names: dict[int, list[str]] = {}
-    for name, defect in wanted.items():
-        names.setdefault(id(defect), []).append(name)
-    for defect in defects:
-        left = [name for name in names.get(id(defect), [defect.name]) if name not in repaired]
-        if left:
-            reason = failures.get(left[0])
-            yield defect if reason is None else defect._replace(reason=f"{defect.reason}; not repaired: {reason}")
+            runs = join_runs(runs, missing_runs(defect.gap, histories, segment_size))
+    return _Wanted(runs, frozenset(name for name in names if name.endswith(".history")), segment_size)
 
 
 class _Repair:
-    """The repair of one server, portion by portion, while its archive is locked."""
+    """The repair of one server, portion by portion."""
 
-    def __init__(self, server: Server, cluster: Cluster, intake: Intake, reporter: Reporter, login: ExitStack) -> None:
-        """login: holds the login on the source, once there is one."""
+    def __init__(self, server: Server, cluster: Cluster, intake: Intake, reporter: Reporter) -> None:
         self.repaired: set[str] = set()
         self.damaged: set[str] = set()
-        self.failures: dict[str, str] = {}
+        # Why a file was not repaired, and why none was from a source.
+        self._failures: dict[str, str] = {}
+        self._obstacles: list[str] = []
         self._server = server
         self._cluster = cluster
         self._intake = intake
         self._reporter = reporter
-        self._login = login
-        self._source: Remote | None = None
-        self._checker: SegmentChecker = checker_for(server, cluster)
+        self._checker = checker_for(server, cluster)
 
     def list_anew(self, defects: Sequence[Defect]) -> None:
         """Correct the list where the files are right; note what is damaged."""
         archive = self._server.wal_archive
         self.damaged = {defect.name for defect in defects if defect.kind is Kind.DAMAGED}
-        self.repaired |= {
-            entry.name for entry in archive.heal([one.name for one in defects if one.kind is Kind.UNLISTED])
-        }
-        sizes = [one.name for one in defects if one.kind is Kind.SIZE and one.name not in self.damaged]
-        for name, line in archive.xlogdb.get(sizes).items():
-            fault = self._checker.check([name])
-            if fault or line.encryption is not None:
-                self.damaged.add(name)
-            else:
-                archive.xlogdb.append([line._replace(size=archive.storage.stat(archive_key(name)).size)])
-                self.repaired.add(name)
+        with self._archiving():
+            self.repaired |= {
+                entry.name for entry in archive.heal([one.name for one in defects if one.kind is Kind.UNLISTED])
+            }
+            sizes = [one.name for one in defects if one.kind is Kind.SIZE and one.name not in self.damaged]
+            for name, line in archive.xlogdb.get(sizes).items():
+                fault = self._checker.check([name])
+                if fault or line.encryption is not None:
+                    self.damaged.add(name)
+                else:
+                    archive.xlogdb.append([line._replace(size=archive.storage.stat(archive_key(name)).size)])
+                    self.repaired.add(name)
 
-    def repair(self, names: Sequence[str]) -> None:
-        """Repair segments that follow each other, or one other file; note what became of each."""
-        damaged = self.damaged.intersection(names)
-        with self._scratch() as scratch:
-            fetched = self._fetch(scratch, names)
-            faults = self._checker.check_files(scratch, fetched)
-            self.failures |= {name: f"the source's own copy is damaged: {fault}" for name, fault in faults.items()}
-            good = [name for name in fetched if name not in faults]
-            # What is the same here was never damaged: a record it shares with its neighbour was.
-            same = {name for name in damaged.intersection(good) if self._is_same(scratch / name, name)}
-            self.repaired |= same
-            new = [name for name in good if name not in same]
-            for name in damaged.intersection(new):
-                self._reporter.info(f"Damaged WAL file {name} is kept as {self._keep(name)}")
-            if new:
-                result = self._intake.finish(self._intake.begin(scratch, new, replacing=True))
-                self.repaired |= set(result.archived)
-                self.failures |= dict(result.errors)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        root = self._server.paths.root
+    def fetch_from(self, source: Source, wanted: _Wanted) -> None:
+        """Repair what source still has of the files wanted, in portions; note what becomes of each."""
         try:
-            # Nobody else repairs while we hold the lock: what is there was left by a run that was killed.
-            for stale in root.glob(_SCRATCH + "*"):
-                files.remove_tree(stale)
-            directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=root))
+            names = sorted(name for name in source.names() if wanted.has(name) and name not in self.repaired)
+        except (BarmanError, OSError) as error:
+            self._obstacles.append(_message(error))
+            return
+        portions = deque(_portions(names, self._cluster.segment_size))
+        in_a_row = 0
+        with self._reporter.bar(f"Repairing WAL of {self._server.name}", total=len(names), unit="segments") as bar:
+            while portions and in_a_row < _FAILURES_IN_A_ROW:
+                portion = portions.popleft()
+                came = self._repair(source, portion)
+                # Where nothing comes, the first one is in the way of the others.
+                left = [name for name in portion[not came :] if name not in came]
+                portions.extendleft(reversed(list(_portions(left, self._cluster.segment_size))))
+                in_a_row = 0 if came else in_a_row + 1
+                bar.advance(len(portion) - len(left))
+        for name in (name for others in portions for name in others):
+            self._failures[name] = self._failures[portion[0]]
+
+    def remaining(self, defects: Sequence[Defect]) -> list[Defect]:
+        """Return those of defects that are still there, and the holes there are now: narrower ones, and others."""
+        server = self._server
+        singles = [defect for defect in defects if defect.kind not in (Kind.GAP, Kind.HISTORY)]
+        view = view_wal(server, server.backups.load(), segment_size=self._cluster.segment_size)
+        return [one for one in singles if one.name not in self.repaired] + list(find_holes(server, view))
+
+    def explained(self, defect: Defect) -> Defect:
+        """Return a defect that is still there with the reason why."""
+        if not (defect.kind in (*_FETCHED, Kind.GAP) or defect.name in self.damaged) or not _is_kept(defect.name):
+            return defect
+        reason = self._failures.get(defect.name) or "; ".join(self._obstacles)
+        reason = reason or f"{self._server.name} has removed it already, or never had it"
+        return defect._replace(reason=f"{defect.reason}; not repaired: {reason}")
+
+    def _repair(self, source: Source, names: Sequence[str]) -> list[str]:
+        """Repair a portion, as far as it can be fetched; return what came."""
+        try:
+            with scratch_directory(_SCRATCH, self._server.paths.root) as scratch:
+                try:
+                    source.fetch(names, scratch)
+                except BarmanError as error:
+                    self._failures |= dict.fromkeys(names, error.message)
+                came = [name for name in names if (scratch / name).exists()]
+                self._store(scratch, came)
         except OSError as error:
-            raise StorageError(f"{root}: {error.strerror}") from error
-        try:
-            yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def _fetch(self, scratch: Path, names: Sequence[str]) -> list[str]:
-        """Fetch what is still there, by streaming, and what that does not give over ssh; return what came."""
-        is_history = parse_wal_name(names[0]).kind is WalKind.HISTORY
-        if self._server.settings.effective_wal_streaming_conninfo is not None and not is_history:
-            try:
-                self._stream(scratch, names)
-            except BarmanError as error:
-                self._note(names, error.message)
-        missing = [name for name in names if not (scratch / name).exists()]
-        if missing and self._server.settings.ssh_command is not None:
-            try:
-                self._copy(scratch, missing)
-            except BarmanError as error:
-                self._note(missing, error.message)
-        came = [name for name in names if (scratch / name).exists()]
-        self._note([name for name in names if name not in came and name not in self.failures], "no way to fetch it")
+            raise StorageError(f"{error.filename or self._server.paths.root}: {error.strerror}") from error
         return came
 
-    def _note(self, names: Sequence[str], reason: str) -> None:
-        for name in names:
-            self.failures[name] = f"{self.failures[name]}; {reason}" if name in self.failures else reason
+    def _store(self, scratch: Path, names: Sequence[str]) -> None:
+        """Verify what was fetched, and have it take its place."""
+        faults = self._checker.check_files(scratch, names)
+        self._failures |= {name: f"the source's own copy is damaged: {fault}" for name, fault in faults.items()}
+        good = [name for name in names if name not in faults]
+        damaged = self.damaged.intersection(good)
+        # What is the same here was never damaged: a record it shares with its neighbour was.
+        same = {name for name in damaged if self._is_same(scratch / name, name)}
+        self.repaired |= same
+        new = [name for name in good if name not in same]
+        if not new:
+            return
+        with self._archiving():
+            for name in sorted(damaged - same):
+                self._reporter.info(f"Damaged WAL file {name} is kept as {self._keep(name)}")
+            result = self._intake.finish(self._intake.begin(scratch, new, replacing=True))
+        self.repaired |= set(result.archived)
+        self._failures |= dict(result.errors)
 
-    def _stream(self, scratch: Path, names: Sequence[str]) -> None:
-        """Stream the segments; the server may have removed the first of them already."""
-        failure = self._receive(scratch, names)
-        if failure is not None and _REMOVED in failure and len(names) > 1:
-            # Servers remove the oldest first: find the first that is there.
-            low, high = 0, len(names) - 1
-            while low < high:
-                middle = (low + high) // 2
-                low, high = (
-                    (low, middle) if self._receive(scratch, names[middle : middle + 1]) is None else (middle + 1, high)
-                )
-            failure = self._receive(scratch, names[low:])
-            self._note(names[:low], f"{self._server.name} has removed it already")
-        if failure is not None:
-            self._note([name for name in names if not (scratch / name).exists()], failure)
-
-    def _receive(self, scratch: Path, names: Sequence[str]) -> str | None:
-        """Stream segments that follow each other into scratch; return why not, None if all came."""
-        settings = self._server.settings
-        tool = find_tool("pg_receivewal", settings.path_prefix, old_name="pg_receivexlog")
-        conninfo = streaming_conninfo(settings.effective_wal_streaming_conninfo or "", settings.streaming_archiver_name)
-        size = self._cluster.segment_size
-        # It begins with the segment of which there is an unfinished file.
-        for leftover in scratch.glob("*.partial"):
-            leftover.unlink()
-        for name in names:
-            (scratch / name).unlink(missing_ok=True)
-        (scratch / f"{names[0]}.partial").touch()
-        argv = pg_receivewal_argv(
-            tool,
-            conninfo=conninfo,
-            directory=scratch,
-            end_lsn=format_lsn(segment_start(names[-1], size) + size),
-        )
-        done = runner.run(
-            argv,
-            timeout_s=_FETCH_TIMEOUT_S,
-            env=runner.environment(settings.path_prefix, LC_ALL="C", **conninfo.environment()),
-            check=False,
-            shown=[mask_secrets(word) for word in argv],
-        )
-        if all((scratch / name).exists() for name in names):
-            return None
-        lines = [line for line in conninfo.scrub(done.stderr).splitlines() if "ERROR:" in line or "error:" in line]
-        return lines[0].rpartition("rror: ")[2].rpartition("ERROR: ")[2].strip() if lines else "it was not sent"
-
-    def _copy(self, scratch: Path, names: Sequence[str]) -> None:
-        """Copy the files from the data directory of the source."""
-        directory = self._data_directory()
-        if directory is None:
-            raise CommandError("the data directory of the source is not known")
+    @contextmanager
+    def _archiving(self) -> Iterator[None]:
+        """Be the one who archives, once others have ended."""
+        lock = self._server.locks.archive_wal()
         try:
-            source = self._reach_source()
-            for name in names:
-                content = source.read_file(os.path.join(directory, "pg_wal", name))
-                if content is None:
-                    self._note([name], f"{source.name} has it no more")
-                else:
-                    (scratch / name).write_bytes(content)
-        except CommandError:
-            # The next portion tries with a login of its own.
-            self._source = None
-            self._login.close()
-            raise
-
-    def _reach_source(self) -> Remote:
-        """Return the host of the source; one login serves the whole repair."""
-        if self._source is None:
-            opened = open_remote(self._server.settings.ssh_command or "", env=self._server.environment())
-            self._source = self._login.enter_context(opened)
-        return self._source
-
-    def _data_directory(self) -> str | None:
-        """Where the data directory is, or was when the last backup was taken."""
+            lock.acquire()
+        except LockBusy as busy:
+            self._reporter.info(f"Waiting: {busy.message}")
+            lock.acquire(wait=True)
         try:
-            with self._server.postgres() as postgres:
-                return postgres.facts().data_directory
-        except BarmanError as error:
-            _log.info("server %s: %s", self._server.name, error)
-        records = self._server.backups.load()
-        known = [record.pgdata for _, record in sorted(records.items()) if record.pgdata]
-        return known[-1] if known else None
+            yield
+        finally:
+            lock.release()
 
     def _is_same(self, path: Path, name: str) -> bool:
         try:
@@ -306,3 +255,12 @@ def _portions(names: Sequence[str], segment_size: int) -> Iterator[list[str]]:
 
 def _follows(name: str, other: str, segment_size: int) -> bool:
     return is_segment_name(name) and next_segment(name, segment_size) == other
+
+
+def _is_kept(name: str) -> bool:
+    """Whether this is a kind of file that a source may still have for us."""
+    return is_segment_name(name) or name.endswith(".history")
+
+
+def _message(error: Exception) -> str:
+    return error.message if isinstance(error, BarmanError) else str(error)

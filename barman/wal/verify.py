@@ -121,7 +121,7 @@ def verify_wal(server: Server, reporter: Reporter, *, deep: bool, jobs: int | No
             found.encrypted = len(checker.encrypted)
             found.looked_into -= found.encrypted
     found.defects = _confirmed(server, found.defects)
-    found.defects += _gaps(server, view)
+    found.defects += find_holes(server, view)
     return found
 
 
@@ -209,7 +209,8 @@ def _confirmed(server: Server, defects: Sequence[Defect]) -> list[Defect]:
 # Holes
 
 
-def _gaps(server: Server, view: WalView) -> Iterator[Defect]:
+def find_holes(server: Server, view: WalView) -> Iterator[Defect]:
+    """Yield what is missing between the files that are there, without which a backup cannot be recovered further."""
     findings = find_costly_gaps(server, server.backups.load(), view, clock.now(), patience=timedelta(0))
     for finding in findings:
         gap, stopped = finding.gap, ", ".join(finding.backups)

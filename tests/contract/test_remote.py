@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import shlex
@@ -15,7 +16,7 @@ import time
 
 import pytest
 
-from barman.errors import CommandError
+from barman.errors import CommandError, NotFound
 from barman.host import runner
 from barman.host.session import Session, open_remote, open_session
 from tests.support.processes import wait_until
@@ -47,6 +48,19 @@ def _open(way, command, env=os.environ):
     with (open_remote if way == "paramiko" else open_session)(command, env=env) as remote:
         assert isinstance(remote, Session) == (way == "openssh")
         yield remote
+
+
+def test_files_of_any_size_are_copied(way, known, scratch):
+    path = scratch / "large"
+    path.write_bytes(bytes(range(256)) * (33 << 12))
+    copy = io.BytesIO()
+
+    with _open(way, known) as remote:
+        remote.copy_file(path, copy)
+        with pytest.raises(NotFound):
+            remote.copy_file(scratch / "missing", copy)
+
+    assert copy.getvalue() == path.read_bytes()
 
 
 def test_programs_and_files_go_over_one_login(way, sshd, known, scratch):

@@ -18,7 +18,7 @@ from barman.storage.compress.decoded import open_decoded
 from tests.support import file_systems
 from tests.support.archiving import archiving_server, deliver, errors, left, listed, put, stored
 from tests.support.faults import find_points, needs_strace, run_to_point, run_with_fault
-from tests.support.processes import run
+from tests.support.processes import run, run_for_peak
 from tests.support.users import give
 from tests.support.wal import HISTORY, MIB, name_of, segment
 
@@ -325,15 +325,6 @@ def test_a_gigabyte_passes_in_little_memory(make_home):
     for name in names:
         put(server.incoming / name, segment(name, size=size)[: size // 2])
         os.truncate(server.incoming / name, size)
-    words = ["/usr/bin/env", "python3", "-c", PEAK, *server.home.argv("archive-wal", "main")]
-    result = run(words, env=server.home.environment(), cwd=server.home.directory, check=True)
+    _, peak_kib = run_for_peak(server.home.argv("archive-wal", "main"), env=server.home.environment())
     assert listed(server) == names
-    assert int(result.stdout.splitlines()[-1]) < 150 * 1024, "KiB"
-
-
-PEAK = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:]).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(status)
-"""
+    assert peak_kib < 150 * 1024

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,14 @@ def environment(scratch: Path | None = None, **extra: str) -> dict[str, str]:
     return made | extra
 
 
+_PEAK = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -94,6 +103,12 @@ def run(
     if check and result.status:
         raise ProgramFailed(str(result))
     return result
+
+
+def run_for_peak(argv: Sequence[str | Path], *, env: Mapping[str, str], check: bool = True) -> tuple[Result, int]:
+    """Run argv as run does; return how it ended, and the most memory it, or what it started, had at a time, in KiB."""
+    result = run([sys.executable, "-c", _PEAK, *argv], env=env, check=check)
+    return result, int(result.stdout.splitlines()[-1])
 
 
 def start(

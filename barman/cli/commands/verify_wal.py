@@ -43,7 +43,7 @@ def command(app: App, server_name: str, deep: bool, jobs: int | None, repair: bo
     server = app.server(server_name, Profile.D if repair else Profile.G)
     found = verify_wal(server, app.output, deep=deep, jobs=jobs)
     repaired: tuple[str, ...] = ()
-    if repair and found.defects:
+    if repair:
         from barman.wal.repair import repair_wal
 
         repaired, remaining = repair_wal(server, found.defects, app.output)

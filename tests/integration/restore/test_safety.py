@@ -6,19 +6,12 @@ import os
 import re
 import signal
 import stat
-import sys
 
 import pytest
 
 from tests.support.ledger import Ledger, steps_in
-from tests.support.processes import run, wait_until
+from tests.support.processes import run_for_peak, wait_until
 from tests.support.users import give
-
-PEAK_MEMORY = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 
 pytestmark = pytest.mark.pg(">= 15", own_tools=True, each=False)
 
@@ -256,6 +249,6 @@ def test_memory_stays_small(cluster, stream, home, scratch):
         server.close_and_archive(cluster)
     restore = home.argv("restore", "main", backup, scratch / "data", "--jobs", "4")
 
-    done = run([sys.executable, "-c", PEAK_MEMORY, *restore], env=home.environment(), check=True)
+    _, peak_kib = run_for_peak(restore, env=home.environment())
 
-    assert int(done.stdout.splitlines()[-1]) < 150 * 1024
+    assert peak_kib < 150 * 1024

@@ -26,6 +26,7 @@ _VARIABLE = (
     (re.compile(r"\.\d+\.\d+\.tmp$"), ".tmp"),
     (re.compile(r"\d{8}T\d{6}"), "TIME"),
     (re.compile(r"/data/.*"), "/data/*"),
+    (re.compile(r"(\.repair-|barman-verify-)\w+"), r"\1*"),
     (re.compile(r"[0-9A-F]{24}"), "SEGMENT"),
     (re.compile(r"\b[0-9A-F]{16}\b"), "HASH"),
 )
