@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from barman.catalog.record import BackupId, BackupRecord, Status
 from barman.errors import NotFound, Refused, UserError
 from barman.postgres.lsn import format_lsn, parse_lsn
+from barman.postgres.timelines import TimelineHistory
 from barman.postgres.wal_names import segment_name, segment_number, timeline_of
 from barman.postgres.wal_records import RestorePoint, TransactionEnd
 from barman.postgres.wal_runs import collect_runs
@@ -30,7 +31,6 @@ from tests.property.restore.families import LAST, SIZE, families
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from barman.postgres.timelines import TimelineHistory
     from barman.restore.plan import RestorePlan
     from barman.restore.targets import Target
 
@@ -71,9 +71,13 @@ class FakeRecords:
 
 @dataclass
 class World:
-    """Clusters of one family, what they wrote, what of it is archived, and the backups of them."""
+    """Clusters of one family, what they wrote, what of it is archived, and the backups of them.
+
+    known: the history files there are; the archive of a server may lack some.
+    """
 
     histories: dict[int, TimelineHistory]
+    known: dict[int, TimelineHistory]
     events: dict[int, list[Event]]
     archived: set[str]
     backups: dict[BackupId, BackupRecord] = field(default_factory=dict)
@@ -101,7 +105,9 @@ class World:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     histories = draw(families(most=4))
-    world = World(histories, {}, set())
+    lost = draw(st.one_of(st.none(), st.sampled_from(sorted(histories))))
+    known = {timeline: history for timeline, history in histories.items() if timeline not in (1, lost)}
+    world = World(histories, known, {}, set())
     # What is written is not worth shrinking.
     chance = random.Random(draw(st.integers(0, 1 << 32)))
     xids = itertools.count(100)
@@ -145,9 +151,13 @@ def _write(chance: random.Random, place: int, xids: Iterator[int]) -> Event:
 
 
 @st.composite
-def requests(draw: st.DrawFn, world: World) -> TargetOptions:
-    """A target at something that was written on some timeline, or near it, or nowhere."""
-    near = draw(st.sampled_from([e for events in world.events.values() for e in events]))
+def requests(draw: st.DrawFn, world: World, record: BackupRecord | None = None) -> TargetOptions:
+    """A target at something that was written on some timeline, or near it, or nowhere; mostly after the backup."""
+    written = [e for events in world.events.values() for e in events]
+    if record is not None and draw(st.integers(0, 3)):
+        end = parse_lsn(record.end_xlog)
+        written = [e for e in written if end <= e.lsn < end + 8 * SIZE] or written
+    near = draw(st.sampled_from(written))
     options = draw(
         st.sampled_from(
             [
@@ -162,7 +172,7 @@ def requests(draw: st.DrawFn, world: World) -> TargetOptions:
     )
     if options.lsn or options.xid or options.time:
         options = replace(options, exclusive=draw(st.booleans()))
-    timeline = draw(st.one_of(st.none(), st.none(), st.sampled_from(["latest", "current"]), st.integers(1, 5)))
+    timeline = draw(st.one_of(st.none(), st.just("latest"), st.just("current"), st.integers(1, 5)))
     action = draw(st.sampled_from([None, TargetAction.PROMOTE])) if options != TargetOptions() else None
     return replace(options, timeline=timeline, action=action)
 
@@ -176,18 +186,31 @@ def _model_path(world: World, record: BackupRecord, choice: object) -> TimelineH
             return True
         return any(branch.timeline == own and end <= branch.switch_lsn for branch in history.branches)
 
-    found = [history for history in world.histories.values() if reachable(history)]
+    candidates = {own: TimelineHistory(own), **world.known}
+    found = [history for history in candidates.values() if reachable(history)]
     if choice is None:
         return max(found, key=lambda history: history.timeline)
-    wanted = {"current": own, "latest": max(world.histories)}.get(choice, choice)
+    wanted = {"current": own, "latest": max(candidates)}.get(choice, choice)
     return next((history for history in found if history.timeline == wanted), None)
+
+
+def _told(plan: RestorePlan, world: World) -> int:
+    """Return the timeline PostgreSQL aims at by the settings it is given."""
+    lines = (line.removeprefix("recovery_target_timeline = ") for line in plan.recovery.lines if "_timeline" in line)
+    setting, own = next(lines, "latest"), plan.record.timeline
+    if setting == "current":
+        return own
+    if setting == "latest":
+        return next(timeline for timeline in itertools.count(own) if timeline + 1 not in world.known)
+    assert int(setting) in {1, *world.known}
+    return int(setting)
 
 
 def _replay(world: World, path: TimelineHistory, first: int, begin: int, files: set[str]) -> Iterator[Event]:
     """Yield the records of recovery along path, from begin on, until a file is missing."""
     number = first
     while True:
-        begun = [1 if not path.branches else path.path[0]]
+        begun = [path.path[0]]
         begun += [
             child
             for branch, child in zip(path.branches, path.path[1:], strict=True)
@@ -224,7 +247,7 @@ def _stop(replayed: Iterable[Event], options: TargetOptions, end: int) -> tuple[
 def _plan(world: World, record: BackupRecord, options: TargetOptions) -> RestorePlan:
     request = RestoreRequest(record.backup_id, Path("/new"), options)
     target = parse_target(options)
-    archived = {timeline: history for timeline, history in world.histories.items() if timeline > 1}
+    archived = world.known
     first = segment_number(record.begin_wal, SIZE)
     names = [n for n in world.archived if segment_number(n, SIZE) >= first and timeline_of(n) >= record.timeline]
     view = ArchiveView(archived, collect_runs(names, SIZE))
@@ -246,8 +269,8 @@ def _plan(world: World, record: BackupRecord, options: TargetOptions) -> Restore
 
 @given(world=worlds(), data=st.data())
 def test_a_plan_is_made_exactly_for_what_recovery_reaches_and_its_wal_is_enough(world, data):
-    options = data.draw(requests(world))
     record = world.backups[data.draw(st.sampled_from(sorted(world.backups)))]
+    options = data.draw(requests(world, record))
     begin, end = parse_lsn(record.begin_xlog), parse_lsn(record.end_xlog)
     first = begin // SIZE
     path = _model_path(world, record, options.timeline)
@@ -273,7 +296,7 @@ def test_a_plan_is_made_exactly_for_what_recovery_reaches_and_its_wal_is_enough(
         return
     assert expected is not None
     event(f"planned: {'no target' if plan.target is None else plan.target.kind.value}")
-    assert plan.wal.path.timeline == path.timeline
+    assert plan.wal.path.timeline == path.timeline == _told(plan, world)
     planned = {copy.name for copy in plan.wal.copies()}
     assert planned <= world.archived
     if not options.immediate:
@@ -287,7 +310,7 @@ def test_auto_is_the_newest_backup_before_the_target_on_the_way_to_the_newest_ti
     options = data.draw(requests(world))
     assume(not (options.xid or options.name or options.immediate or options.timeline == "current"))
     target = parse_target(options)
-    archived = {timeline: history for timeline, history in world.histories.items() if timeline > 1}
+    archived = world.known
     newest = max({*archived, *(record.timeline for record in world.backups.values())})
     wanted = options.timeline if isinstance(options.timeline, int) else newest
     fitting = [
@@ -295,7 +318,6 @@ def test_auto_is_the_newest_backup_before_the_target_on_the_way_to_the_newest_ti
         for backup_id, record in world.backups.items()
         if (target is None or target.time is None or record.end_time <= target.time)
         and (target is None or target.lsn is None or parse_lsn(record.end_xlog) <= target.lsn)
-        and wanted in world.histories
         and (path := _model_path(world, record, wanted)) is not None
         and path.timeline == wanted
     ]
