@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import compileall
 from typing import TYPE_CHECKING
 
 from tests.support.homes import our_programs
+from tests.support.places import PROJECT
 from tests.support.reference import reference_programs
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ REFERENCE = "3.19.1"
 
 def subjects(*, without_reference: bool) -> dict[str, Path]:
     """The directories of programs to compare, by name; without the reference when it is not wanted or not to be had."""
+    # As installed: the user the programs run as could not keep what Python compiles.
+    compileall.compile_dir(PROJECT / "barman", quiet=1)
     found = {OURS: our_programs()}
     reference = None if without_reference else reference_programs()
     if reference:
