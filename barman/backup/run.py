@@ -14,7 +14,7 @@ from barman.backup.incremental import checksum_warning
 from barman.backup.prepare import prepare
 from barman.catalog import chains
 from barman.catalog.identity import write_identity
-from barman.catalog.record import Status
+from barman.catalog.record import BackupType, Status
 from barman.errors import BarmanError, LockBusy, StorageError, Terminated
 from barman.host.files import make_directories
 from barman.postgres.versions import major_version
@@ -22,7 +22,7 @@ from barman.retention.delete import purge_before_first_backup
 from barman.wal.archive import archive_wal
 from barman.wal.continuity import read_histories
 from barman.wal.needs import may_become_complete, stand_ins
-from barman.wal.wait import wait_for_wal
+from barman.wal.wait import wait_for_delivery, wait_for_wal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from barman.server import Server
 
 _log = logging.getLogger(__name__)
+
+# PostgreSQL, asked to, would wait for its archive_command at the end of a backup; for ever, if that cannot succeed.
+_DELIVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ def _complete(prepared: Prepared, request: BackupRequest, record: BackupRecord) 
         _wait(job, request, record)
         record = _check(job, record)
     run_post_hooks(job, record)
+    if not request.wait and job.settings.archiver and record.type is BackupType.RSYNC and record.end_wal is not None:
+        wait_for_delivery(job.server, record.end_wal, _DELIVERY_S)
     try:
         archive_wal(job.server, job.reporter)
     except LockBusy as error:

@@ -213,7 +213,7 @@ def _hook_variables(server: Server, request: RestoreRequest, plan: RestorePlan) 
         "BARMAN_DESTINATION_DIRECTORY": str(plan.destination),
         "BARMAN_TABLESPACES": json.dumps(tablespaces) if tablespaces else "",
         "BARMAN_REMOTE_COMMAND": request.remote_ssh_command or "",
-        "BARMAN_RECOVER_OPTIONS": json.dumps(options),
+        "BARMAN_RECOVER_OPTIONS": json.dumps(options, sort_keys=True),
     }
 
 
@@ -232,4 +232,5 @@ def _recover_options(request: RestoreRequest) -> Mapping[str, object]:
         "recovery_conf_filename": request.recovery_conf_filename,
         "custom_restore_command": request.restore_command,
         "copy_partial": request.partial_wal,
+        "recovery_option_port": request.recovery_option_port,
     }

@@ -57,6 +57,16 @@ def wait_for_wal(
     return True
 
 
+def wait_for_delivery(server: Server, name: str, timeout_s: float) -> bool:
+    """Return whether archive_command has delivered segment name, archived or not; False after timeout_s seconds."""
+    deadline = monotonic() + timeout_s
+    while not (server.paths.incoming / name).exists() and not server.wal_archive.exists(name):
+        if monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
 class _Landing:
     """The directories where WAL arrives; cheap to ask whether archiving may find something new in them."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +49,7 @@ def test_every_hook_runs_and_knows_what_it_is_about(cluster, home, seen, scratch
     server = home.archiving(cluster, compression="gzip", **options)
     first = server.backup("--wait")
     second = server.backup("--wait")
-    server.restore(first, scratch / "restored", "--target-immediate")
+    server.restore(first, scratch / "restored", "--target-immediate", "--target-action", "promote")
     server.run("delete", first)
 
     assert sorted(path.name for path in seen.iterdir()) == sorted(options)
@@ -71,4 +70,5 @@ def test_every_hook_runs_and_knows_what_it_is_about(cluster, home, seen, scratch
     assert archived["FILE"] == str(server.wals / archived["SEGMENT"][:16] / archived["SEGMENT"])
     assert archived["COMPRESSION"] == "gzip"
     assert variables(seen, "pre_archive_script")["FILE"].startswith(str(server.incoming))
-    assert json.loads(variables(seen, "pre_recovery_script")["RECOVER_OPTIONS"])["target_immediate"] is True
+    options_told = variables(seen, "pre_recovery_script")["RECOVER_OPTIONS"]
+    assert options_told == '{"target_action": "promote", "target_immediate": true}'

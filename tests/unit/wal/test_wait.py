@@ -8,7 +8,7 @@ import pytest
 
 from barman.progress import LogReporter
 from barman.server import open_server
-from barman.wal.wait import wait_for_wal
+from barman.wal.wait import wait_for_delivery, wait_for_wal
 from tests.support.settings import load_text
 from tests.support.wal import name_of, segment
 
@@ -80,3 +80,18 @@ def test_somebody_else_may_be_archiving(server):
     with server.locks.archive_wal():
         assert not wait_for_wal(server, name_of(5), 0.5, LogReporter())
     assert wait_for_wal(server, name_of(5), 20, LogReporter())
+
+
+def test_a_delivery_is_waited_for_and_not_archived(server):
+    assert not wait_for_delivery(server, name_of(5), 0.3)
+    timer = threading.Timer(0.3, _deliver, (server, 5))
+    timer.start()
+    assert wait_for_delivery(server, name_of(5), 20)
+    timer.join()
+    assert not server.wal_archive.exists(name_of(5))
+
+
+def test_what_was_delivered_may_be_archived_already(server):
+    _deliver(server, 5)
+    wait_for_wal(server, name_of(5), 20, LogReporter())
+    assert wait_for_delivery(server, name_of(5), 0)
