@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from tests.bench import (
     wal_transfer,
 )
 from tests.bench.subjects import subjects
-from tests.support.places import run_directory
+from tests.support.places import PROJECT, run_directory
 from tests.support.processes import end_processes_of
 from tests.support.users import give
 
@@ -67,6 +68,8 @@ def main() -> None:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     # a real disk, unless told otherwise: memory has no fsync worth measuring
     os.environ.setdefault("BARMAN_TEST_SCRATCH", tempfile.gettempdir())
+    # as an installation has done; the user it runs as cannot write it here
+    compileall.compile_dir(PROJECT / "barman", quiet=1)
     programs = subjects(without_reference=arguments.without_reference)
     directory = run_directory()
     try:

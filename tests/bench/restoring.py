@@ -33,16 +33,21 @@ _CHAIN = 5
 
 
 class _Case(NamedTuple):
-    """One restore. backup: which of a server's. again: over a directory that is equal already."""
+    """One restore. backup: which of a server's. again: over a directory that is equal already.
+
+    combined_there: on the other host.
+    """
 
     backup: str
     remote: bool
     jobs: int = 1
     again: bool = False
+    combined_there: bool = False
 
     def __str__(self) -> str:
         words = [self.backup, "over ssh" if self.remote else "here", f"{self.jobs} jobs" if self.jobs > 1 else ""]
-        return ", ".join(word for word in (*words, "unchanged" if self.again else "") if word)
+        words += ["unchanged" if self.again else "", "combined there" if self.combined_there else ""]
+        return ", ".join(word for word in words if word)
 
 
 _PLAIN = [
@@ -51,7 +56,7 @@ _PLAIN = [
     for jobs, again in ((1, False), (2, False), (1, True))
 ]
 _TARBALLS = [_Case(kind, remote) for kind in ("gzip", "zstd") for remote in (False, True)]
-_CHAINS = [_Case("chain", remote) for remote in (False, True)]
+_CHAINS = [*(_Case("chain", remote) for remote in (False, True)), _Case("chain", remote=True, combined_there=True)]
 
 
 def main(programs: Mapping[str, Path], scratch: Path, rounds: int, scale: float = 1, only: str = "") -> None:
@@ -59,7 +64,8 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int, scale: float 
     header = ("restore", "ours, s", "3.19.1, s", "times faster", "ours, MiB", "3.19.1, MiB")
     newest = choose(versions=">= 17", each=False, own_tools=True)
     packed = choose(versions=">= 15", each=False, own_tools=True, built_with=("zstd",))
-    sshd = Sshd(scratch / "sshd")
+    programs_there = ":".join(str(installation.tools) for installation in newest)
+    sshd = Sshd(scratch / "sshd", PATH=f"{programs_there}:/usr/bin:/bin")
     clusters = ClusterMaker(scratch)
     try:
         for shape, size in _SHAPES.items():
@@ -176,7 +182,7 @@ def _run(server: BarmanServer, backup: str, destination: Path, case: _Case, ssh:
     if case.remote:
         words += ["--remote-ssh-command", ssh]
     if case.backup != "plain":
-        there = case.remote and case.backup != "chain"
+        there = case.combined_there or (case.remote and case.backup != "chain")
         staging = give(_made(server.directory.parent / "staging"))
         words += ["--staging-path", str(staging), "--staging-location", "remote" if there else "local"]
     if case.again:

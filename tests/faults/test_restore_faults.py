@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 _POINTS = 20
+_FEW_POINTS = 4
 # What the other host needs beside rsync.
 _TOOLS = ("sh", "env", "id", "cat", "head", "tail", "ls", "df", "dirname", "basename", "grep", "tar", "sync")
 
@@ -77,37 +78,70 @@ def _refused(server, destination, *words):
 
 
 def test_killed_anywhere_it_cannot_be_started_and_goes_on_where_it_was(server, options, place):
+    _kill_at(_POINTS, server, place, options)
+
+
+@pytest.mark.pg(">= 17", each=False, own_tools=True)
+@pytest.mark.parametrize("is_packed", [True, False], ids=["packed", "plain"])
+def test_a_chain_of_backups_survives_being_killed_too(is_packed, server, options, place, scratch, cluster):
+    staging = scratch / "staging"
+    server.set(staging_path=staging, backup_compression="gzip" if is_packed else None)
+    server.backup()
+    cluster.load(500)
+    cluster.sql("checkpoint")
+    cluster.switch_wal()
+    server.backup("--incremental", "latest")
+    server.close_and_archive(cluster)
+
+    _kill_at(_FEW_POINTS, server, place, options)
+
+    assert not staging.exists() or not list(staging.iterdir())
+
+
+def test_tarballs_survive_being_killed_too(server, options, place, cluster):
+    server.set(backup_compression="gzip")
+    server.backup()
+    server.close_and_archive(cluster)
+
+    _kill_at(_FEW_POINTS, server, place, options)
+
+
+def _kill_at(points, server, place, options):
+    """Kill restores of the latest backup at so many points of time, and complete each with another one."""
     source = _picture(server.base)
     began = time.monotonic()
     server.run("restore", "latest", place / "whole", *options)
     lasted_s = time.monotonic() - began
-    whole = _picture(place / "whole")
+    whole = _content(place / "whole")
     begun = 0
 
-    for point in range(_POINTS):
+    for point in range(points):
         data = place / f"data{point}"
         process = server.home.start("restore", "main", "latest", data, *options)
         # Any point will do; the first part of the time nothing is written yet.
-        time.sleep(lasted_s * (0.3 + 0.7 * point / _POINTS))
+        time.sleep(lasted_s * (0.3 + 0.7 * point / points))
         if process.poll() is not None:
             # The machine was busier when the time was taken.
             lasted_s *= 0.7
         process.kill()
         process.communicate(timeout=30)
-        wait_until(lambda: not _programs(server, "rsync", "ssh"), "rsync and ssh have ended")
+        wait_until(lambda: not _programs(server, "rsync", "ssh", "pg_combinebackup"), "what it ran has ended")
         begun += (data / ".barman-incomplete").exists()
         if (data / "global" / "pg_control").exists():
-            assert _without_mark(_picture(data)) == whole
+            assert _content(data) == whole
         server.run("restore", "latest", data, "--delta-restore", *options)
-        assert _picture(data) == whole
+        assert _content(data) == whole
+        assert not (data / ".barman-incomplete").exists()
         shutil.rmtree(data)
 
-    assert begun >= _POINTS // 4
+    assert begun >= points // 4
     assert _picture(server.base) == source
 
 
-def _without_mark(picture):
-    return {name: content for name, content in picture.items() if name != ".barman-incomplete"}
+def _content(data):
+    """What is restored. The mark is the last to go, and the manifest of a combined backup tells when it was made."""
+    own = (".barman-incomplete", "backup_manifest.")
+    return {name: content for name, content in _picture(data).items() if not name.startswith(own)}
 
 
 def _programs(server, *names):

@@ -202,10 +202,11 @@ def _require_consistent(app: App, options: Mapping[str, Any]) -> None:
 
 def _target_options(app: App, options: Mapping[str, Any]) -> TargetOptions:
     from barman.restore.targets import TargetAction, TargetOptions, parse_timeline
-    from barman.restore.times import parse_target_time
 
     time = None
     if options["target_time"] is not None:
+        from barman.restore.times import parse_target_time
+
         time, has_zone = parse_target_time(options["target_time"])
         if not has_zone:
             app.output.warning(f"the target time has no time zone; it is taken as {time.isoformat(sep=' ')}")
