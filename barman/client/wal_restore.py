@@ -21,7 +21,7 @@ from barman.client.remote import (
 )
 from barman.client.spool import Spool, make_own_directory
 from barman.postgres.wal_names import is_segment_name
-from barman.wal.hot_program import STOP_RECOVERY, TERMINATED
+from barman.wal.hot_program import STOP_RECOVERY, STOPPED_HINT, TERMINATED, ends_with_the_wal
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _NOT_FOUND = 1
 _BAD_DESTINATION = 3
 _DUMMY_NAME = "0" * 24
-_STOPPED = "Recovery stops instead of ending early. Start PostgreSQL again when this is solved; it goes on from here."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -107,24 +106,19 @@ def _restore_for(options: argparse.Namespace) -> int:
     A standby tries again after any exit code below STOP_RECOVERY. A recovery takes it for the end of the WAL, and the
     database would be opened as it is then: so the Barman host itself must have said that there is no such file.
     """
+    data = _data_directory(options.wal_dest)
     try:
         status = _restore(options)
     except ClientError as error:
-        if error.status >= STOP_RECOVERY or not _ends_with_the_wal(options.wal_dest):
+        if error.status >= STOP_RECOVERY or not ends_with_the_wal(data):
             raise
-        raise ClientError(error.message, STOP_RECOVERY, hint=error.hint or _STOPPED) from error
-    if status in (0, TERMINATED) or status >= STOP_RECOVERY or not _ends_with_the_wal(options.wal_dest):
+        raise ClientError(error.message, STOP_RECOVERY, hint=error.hint or STOPPED_HINT) from error
+    if status in (0, TERMINATED) or status >= STOP_RECOVERY or not ends_with_the_wal(data):
         return status
     if status == _NOT_FOUND and _can_look(options):
         return status
-    raise ClientError(f"it is not known whether there is a WAL file {options.wal_name}", STOP_RECOVERY, hint=_STOPPED)
-
-
-def _ends_with_the_wal(destination: str) -> bool:
-    """Whether PostgreSQL, who wants the file there, is in a recovery that ends when there is no more WAL."""
-    data = _data_directory(destination)
-    return os.path.exists(os.path.join(data, "recovery.signal")) and not os.path.exists(
-        os.path.join(data, "standby.signal")
+    raise ClientError(
+        f"it is not known whether there is a WAL file {options.wal_name}", STOP_RECOVERY, hint=STOPPED_HINT
     )
 
 

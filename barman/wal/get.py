@@ -1,7 +1,7 @@
 """get-wal: send a WAL file of a server as it is wanted. Hot.
 
 A file that is not there is exit code 1. One that is there but cannot be sent whole is STOP_RECOVERY: PostgreSQL must
-not end recovery quietly before it.
+not end recovery quietly before it. Nor must it where it runs this in a data directory, and nobody could look.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from barman.host.patience import Patience
 from barman.postgres.wal_names import parse_wal_name
 from barman.storage.compress import codecs
 from barman.wal.find import CannotSend, NoSuchWal, decoded, names_from, open_wal, peek, require_archive
-from barman.wal.hot_program import Messages, build_parser, drop_standard_output, run_program
+from barman.wal.hot_program import (
+    STOP_RECOVERY,
+    STOPPED_HINT,
+    TERMINATED,
+    Messages,
+    build_parser,
+    drop_standard_output,
+    ends_with_the_wal,
+    run_program,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +63,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     messages = Messages(os.environ, as_json=options.format == "json", quiet=options.quiet)
 
+    is_missing = False
+
     def work() -> int:
+        nonlocal is_missing
         if options.keep_compression and options.compression:
             raise ConfigError(f"--{options.compression} cannot be combined with --keep-compression")
         server = open_hot_server(options.config, os.environ, options.server_name, receives=False)
@@ -67,6 +79,9 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(f"the WAL archive of server '{server.name}' is in the cloud", hint=_CLOUD_HINT)
         try:
             _answer(server, name, options, messages)
+        except NoSuchWal:
+            is_missing = True
+            raise
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -75,6 +90,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
     status = run_program(messages, work)
+    if 0 < status < TERMINATED and not is_missing and ends_with_the_wal(os.curdir):
+        messages.error(f"it is not known whether there is a WAL file {options.wal_name}", STOPPED_HINT)
+        status = STOP_RECOVERY
     messages.close()
     return status
 

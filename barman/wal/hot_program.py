@@ -28,6 +28,18 @@ TERMINATED = 143
 """What a shell reports after SIGTERM; PostgreSQL knows then that it was told to shut down."""
 
 
+STOPPED_HINT = (
+    "Recovery stops instead of ending early. Start PostgreSQL again when this is solved; it goes on from here."
+)
+
+
+def ends_with_the_wal(data_directory: str) -> bool:
+    """Whether PostgreSQL there is in a recovery that ends, and opens the database, when there is no more WAL."""
+    signals = (os.path.exists(os.path.join(data_directory, f"{kind}.signal")) for kind in ("recovery", "standby"))
+    is_recovery, is_standby = signals
+    return is_recovery and not is_standby
+
+
 class Messages:
     """Where a hot program speaks: lines on stderr and stdout, or one JSON object at the end."""
 

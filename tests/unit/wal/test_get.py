@@ -381,3 +381,27 @@ def test_an_archive_that_is_not_mounted_is_not_taken_for_an_empty_one(archive, g
     assert (status, out) == (1, b"")
     assert "ERROR: the WAL archive of server 'main' is not there" in err
     assert "HINT: Is its file system mounted?" in err
+
+
+@pytest.mark.parametrize(
+    "words", [("main", wal(2)), ("nosuch", wal(1)), ("main", wal(1))], ids=["unmounted", "unknown", "there"]
+)
+@pytest.mark.parametrize("signals", [(), ("recovery",), ("standby",), ("recovery", "standby")], ids="+".join)
+def test_a_recovery_on_this_host_ends_only_when_the_archive_says_so(
+    archive, get_wal, tmp_path, monkeypatch, words, signals
+):
+    data = tmp_path / "data"
+    data.mkdir()
+    for signal in signals:
+        (data / f"{signal}.signal").touch()
+    monkeypatch.chdir(data)
+    if words == ("main", wal(1)):
+        archive.put("wals", wal(1), b"a" * SIZE)
+        assert get_wal(*words)[0] == 0
+        status, _, said = get_wal("main", wal(2))
+        assert (status, len(said.splitlines())) == (1, 1), "it has looked"
+        return
+    (archive.main / "wals").rmdir()
+    status, _, said = get_wal(*words)
+    assert status == (STOP_RECOVERY if signals == ("recovery",) else 1)
+    assert ("Recovery stops instead of ending early" in said) == (signals == ("recovery",))
