@@ -13,13 +13,11 @@ from barman.catalog.hook_variables import backup_variables
 from barman.errors import Permanent
 from barman.host import clock
 from barman.host.hooks import Event
-from barman.host.session import open_session
 from barman.restore.destination import Allowed
 from barman.restore.job import Job
 from barman.restore.plan import Method, describe_target
 from barman.restore.prepare import prepared
 from barman.restore.write_local import LocalWriter
-from barman.restore.write_remote import RemoteWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +165,10 @@ def open_writer(
     if request.remote_ssh_command is None:
         yield LocalWriter(job)
         return
+    # What most restores need not load.
+    from barman.host.session import open_session
+    from barman.restore.write_remote import RemoteWriter
+
     with open_session(
         request.remote_ssh_command,
         env=server.environment(),
