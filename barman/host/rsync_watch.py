@@ -110,8 +110,13 @@ class Listener:
     def tick(self) -> None:
         """Look how much of the present file is there. CommandError when nothing has moved for too long."""
         with contextlib.suppress(OSError), os.scandir(self._scratch) as entries:
-            there = sum(entry.stat().st_size for entry in entries)
+            sizes = {entry.path: entry.stat().st_size for entry in entries}
+            there = sum(sizes.values())
             if there > self._told:
+                for path in sizes:
+                    with open(path, "rb") as file:
+                        # Only what is new: what has been written may be forgotten then, and is to be looked at yet.
+                        start_flush(file.fileno(), self._told, there - self._told)
                 self._advance(there - self._told)
                 self._told = there
                 self._moved()

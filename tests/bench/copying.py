@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _SHAPES = {"2 GiB": (8, 256 << 20), "100 000 files": (100_000, 8192)}
 _CHUNK = 1 << 20
 _LIMIT_S = 300
+_AGE_S = 3600
 _LINK = {"reuse_backup": "link"}
 _CASES: Mapping[str, tuple[bool, Mapping[str, object]]] = {
     "here, full": (False, {}),
@@ -67,6 +69,10 @@ def _fill(cluster: Cluster, files: int, size: int) -> None:
                 noise = os.urandom(amount // 4)
                 file.write((noise + b"\0" * amount)[:amount])
         give(directory / str(number), 0o600)
+    # As those of a cluster that was there before: what was written just before a backup is compared by the next one.
+    for path in cluster.data.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - _AGE_S,) * 2)
 
 
 def _made(path: Path) -> Path:

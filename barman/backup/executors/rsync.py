@@ -93,6 +93,9 @@ class RsyncExecutor:
                 f"the role of conninfo may not see where the data directory of server {self._server.name} is",
                 hint="Grant it pg_read_all_settings.",
             )
+        if self._logins is not None:
+            # While PostgreSQL is asked to begin, all workers can be let in.
+            self._logins.begin(max(1, self._settings.parallel_jobs))
         self._sight = look(
             facts.data_directory, self._logins, host=self._host, env=self._server.environment(), label=self._exclusive
         )
