@@ -117,7 +117,7 @@ def read_histories(
         except Encrypted as error:
             encrypted.append(error.message)
         except (WalError, Permanent) as error:
-            tell(error.message)
+            tell(f"{error.message}; timeline {timeline} is left out")
     if encrypted:
         others = f" (and {len(encrypted) - 1} more history files)" if len(encrypted) > 1 else ""
         tell(f"{encrypted[0]}{others}")

@@ -140,7 +140,7 @@ def test_what_a_restore_would_refuse_is_no_window(home):
     assert _window(found) == [
         ("0/3000100", "0/6000000", [backup_id(1)], {"first": segment(6), "last": segment(6), "files": 1}),
     ]
-    assert "00000002.history" in shown.stderr
+    assert "timeline 2 is left out" in shown.stderr
     assert "Oldest time: " in shown.stdout
 
 

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from barman.errors import Unreachable
+from barman.errors import CommandError, Unreachable
+from barman.host.session import open_session
 from barman.host.ssh import Logins, parse_ssh_command
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
@@ -38,6 +39,15 @@ def test_a_command_that_ssh_does_not_understand_is_told_in_one_line(command):
     assert "destination" not in failed.value.message
     assert "cannot log in to" in failed.value.message
     assert "unknown option" in failed.value.message or "does not understand" in failed.value.message
+    assert str(failed.value.hint).endswith(f": {command} true")
+
+
+def test_a_program_that_is_not_there_is_named():
+    with (
+        pytest.raises(CommandError, match="cannot log in to backup1: there is no program 'nowhere' here"),
+        open_session("nowhere backup1", env=os.environ),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
