@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from tests.bench.measure import Measured
 
 # By compression: enough to take seconds, beside which the start of the program does not count.
-_SEGMENTS = {"none": 256, "gzip": 64, "zstd": 256, "lz4": 64, "bzip2": 16, "xz": 16}
+_SEGMENTS = {"none": 256, "gzip": 128, "zstd": 256, "lz4": 64, "bzip2": 16, "xz": 16}
 # for the codec's own speed, spread over all: WAL of the loading compresses better than WAL of the work after it
 _SAMPLE = 8
+_ONE_CORE = "ours, 1 core"
 
 
 def main(programs: Mapping[str, Path], scratch: Path, rounds: int, *, only: str = "") -> None:
@@ -38,6 +39,7 @@ def main(programs: Mapping[str, Path], scratch: Path, rounds: int, *, only: str 
     header = (
         "compression", "segments", "ours, segments/s", "3.19.1, segments/s", "times faster",
         "ours, CPU s", "3.19.1, CPU s",
+        "ours, 1 core, segments/s", f"{cores} cores / 1 core",
         "codec alone, 1 core, segments/s", f"ours / ({cores} cores x codec)", "ours, MiB",
     )  # fmt: skip
     rows = (
@@ -53,7 +55,9 @@ def _row(
     place = scratch / compression
     place.mkdir()
     homes = {name: _home(place / name, bindir, compression) for name, bindir in programs.items()}
-    found = interleave({name: partial(_archive, home, segments) for name, home in homes.items()}, rounds)
+    cases = {name: partial(_archive, home, segments) for name, home in homes.items()}
+    cases[_ONE_CORE] = partial(_archive, homes[OURS], segments, cores="0")
+    found = interleave(cases, rounds)
     shutil.rmtree(place)
     ours, theirs, times = compare(found, lambda one: one.seconds)
     speed = len(segments) / ours
@@ -61,7 +65,9 @@ def _row(
     alone = _codec_speed(compression, segments[:: len(segments) // _SAMPLE]) if compression != "none" else "-"
     share = speed / (len(os.sched_getaffinity(0)) * alone) if isinstance(alone, float) else "-"
     cpu = compare(found, lambda one: one.cpu_s)[:2]
-    return compression, len(segments), speed, other, times, *cpu, alone, share, found[OURS].peak_mib
+    one_core = len(segments) / found[_ONE_CORE].seconds
+    ratios = one_core, speed / one_core, alone, share
+    return compression, len(segments), speed, other, times, *cpu, *ratios, found[OURS].peak_mib
 
 
 def _home(directory: Path, programs: Path, compression: str) -> BarmanHome:
@@ -77,7 +83,8 @@ def _home(directory: Path, programs: Path, compression: str) -> BarmanHome:
     return home
 
 
-def _archive(home: BarmanHome, segments: list[Path]) -> Measured:
+def _archive(home: BarmanHome, segments: list[Path], *, cores: str | None = None) -> Measured:
+    """Have the segments archived. cores: by these of them, as taskset takes it; None: by all."""
     directory = home.path / "main"
     shutil.rmtree(directory, ignore_errors=True)
     for name in ("", "base", "meta", "wals", "incoming", "streaming", "errors"):
@@ -85,7 +92,8 @@ def _archive(home: BarmanHome, segments: list[Path]) -> Measured:
         give(directory / name)
     for segment in segments:
         _deliver(segment, directory / "incoming" / segment.name)
-    measured = measure(home.argv("archive-wal", "main"), home.environment())
+    taskset = [] if cores is None else ["/usr/bin/taskset", "-c", cores]
+    measured = measure([*taskset, *home.argv("archive-wal", "main")], home.environment())
     left = sorted(path.name for path in (directory / "incoming").iterdir())
     if left and not measured.is_over:
         raise SystemExit(f"{left} left in incoming\n{home.log_text()[-2000:]}")
