@@ -93,8 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     if 0 < status < TERMINATED and not is_missing and ends_with_the_wal(os.curdir):
         messages.error(f"it is not known whether there is a WAL file {options.wal_name}", STOPPED_HINT)
         status = STOP_RECOVERY
-    messages.close()
-    return status
+    return messages.close(status)
 
 
 def _answer(server: HotServer, name: WalName, options: argparse.Namespace, messages: Messages) -> None:

@@ -77,13 +77,19 @@ class Messages:
         """Standard output is for data from now on, so no JSON object will end it."""
         self._has_data = True
 
-    def close(self) -> None:
-        """Print the JSON object."""
-        if self._json is not None and not self._quiet and not self._has_data:
-            import json
+    def close(self, status: int) -> int:
+        """Print all that is held back; return the exit code: status, or 1 where that was 0 and this cannot be done."""
+        try:
+            if self._json is not None and not self._quiet and not self._has_data:
+                import json
 
-            sys.stdout.write(json.dumps(self._json, sort_keys=True))
-        sys.stdout.flush()
+                sys.stdout.write(json.dumps(self._json, sort_keys=True))
+            sys.stdout.flush()
+        except OSError as error:
+            drop_standard_output()
+            sys.stderr.write(f"ERROR: cannot write to standard output: {error.strerror}\n")
+            return status or 1
+        return status
 
     def _tell(self, level: str, message: str, hint: str | None = None) -> None:
         address = f" (ssh host: {self._client})" if self._client else ""

@@ -65,9 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         messages.log_to(server.log_file, server.log_format)
         return receive(server, sys.stdin.buffer, messages)
 
-    status = run_program(messages, work)
-    messages.close()
-    return status
+    return messages.close(run_program(messages, work))
 
 
 def receive(server: HotServer, stream: BinaryIO, messages: Messages) -> int:

@@ -334,6 +334,15 @@ def test_files_of_a_custom_filter_are_decoded_before_they_are_streamed(archive, 
     assert members(get_wal("--stream", "9", "main", wal(1))[1]) == {wal(1): content}
 
 
+@pytest.mark.parametrize("globals_", [[], ["-f", "json"]], ids=["console", "json"])
+def test_an_answer_that_cannot_be_written_is_one_line(archive, monkeypatch, capsys, globals_):
+    archive.put("wals", wal(1), b"a" * SIZE)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert get.main(["-c", str(archive.conf), *globals_, "get-wal", "--peek", "2", "main", wal(1)]) == 1
+    assert capsys.readouterr().err == "ERROR: cannot write to standard output: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [(("get-wal", "main"), "required: WAL_NAME"), (("-q", "get-wal", "main", "x", "y"), "unrecognized arguments: y")],
