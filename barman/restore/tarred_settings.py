@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from barman.storage.encrypt.gpg import Decryption
 
-# So much of what is in a compressed tarball is passed over before we give up: a few seconds.
-MOST_PASSED_OVER = 2 << 30
+# So much of what is in a compressed tarball is passed over before we give up: a few seconds. gpg is slower.
+_MOST_PASSED_OVER = 2 << 30
+_MOST_DECRYPTED = 256 << 20
 _LARGEST_KEPT = 1 << 20
 _MOST_KEPT = 64 << 20
 # PostgreSQL's own directories: no settings are in them. Source: PostgreSQL manual, "Database File Layout".
@@ -45,11 +46,13 @@ class _EnoughError(Exception):
 class TarredFiles:
     """The configuration files in a tarball, but for what a restore leaves out.
 
-    tarball: its name, for messages. sizes: of files that may matter, in bytes by name. contents: of those that were
-    read. is_complete: whether sizes has them all. Methods raise NotFound for what may be in the part that was not read.
+    tarball: its name, for messages; limit: how many bytes of it were looked through at most. sizes: of files that may
+    matter, in bytes by name. contents: of those that were read. is_complete: whether sizes has them all. Methods raise
+    NotFound for what may be in the part that was not read.
     """
 
     tarball: str
+    limit: int
     sizes: Mapping[str, int]
     contents: Mapping[str, bytes]
     is_complete: bool
@@ -89,15 +92,13 @@ class TarredFiles:
 
     def _unread(self, name: str) -> NotFound:
         return NotFound(
-            f"{name} was not read: it does not come within the first {pretty_size(MOST_PASSED_OVER)} of what is in "
+            f"{name} was not read: it does not come within the first {pretty_size(self.limit)} of what is in "
             f"{self.tarball}, or is too large itself"
         )
 
 
-def look_into(
-    tarball: Path, manifest: Path, *, decryption: Decryption | None, limit: int = MOST_PASSED_OVER
-) -> TarredFiles:
-    """Return what is in a tarball of a data directory, of which limit bytes are looked through.
+def look_into(tarball: Path, manifest: Path, *, decryption: Decryption | None, limit: int | None = None) -> TarredFiles:
+    """Return what is in a tarball of a data directory, of which limit bytes are looked through; None: what is quick.
 
     One that is neither compressed nor encrypted is looked through as a whole: what does not matter is skipped.
     manifest: tells which files there are if not all were seen; it may be missing. CatalogError if the tarball is
@@ -105,18 +106,20 @@ def look_into(
     """
     sizes: dict[str, int] = {}
     contents: dict[str, bytes] = {}
+    if limit is None:
+        limit = _MOST_DECRYPTED if tarball.suffix == ".gpg" else _MOST_PASSED_OVER
     try:
         _read(tarball, decryption, limit, sizes, contents)
     except _EnoughError:
         is_complete = manifest.exists()
         if is_complete:
             sizes = _sizes_in(manifest)
-        return TarredFiles(tarball.name, sizes, contents, is_complete)
+        return TarredFiles(tarball.name, limit, sizes, contents, is_complete)
     except Encrypted:
         raise
     except (WalError, Permanent, EOFError) as error:
         raise CatalogError(f"{tarball} is damaged: {error}") from error
-    return TarredFiles(tarball.name, sizes, contents, is_complete=True)
+    return TarredFiles(tarball.name, limit, sizes, contents, is_complete=True)
 
 
 def _read(

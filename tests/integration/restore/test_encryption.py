@@ -57,6 +57,9 @@ def test_a_backup_comes_back_whole_with_its_wal(site, recover, scratch, ring):
     assert "Traceback" not in wrong.text
 
     server.set(**DECRYPTED)
+    plan = server.json("restore", backup, scratch / "back" / "data", "--dry-run", *words)["plan"]
+    assert plan["settings_changed"] is not None
+    assert plan["not_known"] == []
     recovered = recover(server, cluster, backup, "back", *words)
     assert recovered.checksums() == cluster.checksums()
 

@@ -160,7 +160,7 @@ def test_settings_of_the_backup_are_judged_before_it_is_restored(tmp_path):
 
 
 def test_what_of_the_settings_could_not_be_read_is_said():
-    files = TarredFiles("base.tar.gz", {}, {}, is_complete=False)
+    files = TarredFiles("base.tar.gz", 1, {}, {}, is_complete=False)
     plan = _plan(seen={"config": Configuration(files, unread=("global/pg_control was not read",))})
     assert plan.settings is None
     assert re.match("postgresql.conf was not read", plan.unread[0])
