@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 BAD_DESTINATION = 3
 
+# From here on shells tell of programs that are not there or were ended by a signal. If that were our exit code,
+# PostgreSQL would take it for our own end, and shut a standby down.
+_NO_ANSWER = 126
+
 
 def transfer_options(options: argparse.Namespace, *, partial: bool) -> list[str]:
     """Return the options of get-wal that say in which form files travel."""
@@ -87,7 +91,10 @@ def _transfer(argv: Sequence[str], target: BinaryIO, limit: Patience, *, quiet: 
 
 
 def exit_code(status: int, options: argparse.Namespace) -> int:
-    """Return our exit code for that of ssh."""
+    """Return our exit code for that of ssh. ClientError if it says nothing about the file."""
     if status == SSH_FAILED:
         raise cannot_connect(options, FAILED)
+    if status >= _NO_ANSWER and status != STOP_RECOVERY:
+        target = f"{options.user}@{options.barman_host}"
+        raise ClientError(f"barman on {target} could not be run, or was ended there: exit code {status}", FAILED)
     return status if status >= 0 else FAILED

@@ -16,12 +16,13 @@ SERVER = "[main]\nconninfo = host=a\nbackup_method = postgres\narchiver = on\n"
 ALIVE = "-o ConnectTimeout=30 -o ServerAliveInterval=10 -o ServerAliveCountMax=3 "
 """Begins the words given to ssh: a connection that no longer answers is given up."""
 
-# down, short, silent and lost are hosts with a trouble each
+# down, short, silent, lost and ended are hosts with a trouble each
 _SSH = """#!/bin/sh
 case " $* " in *" -G "*) exit 0 ;; esac
 printf '%s\\n' "$*" >> {log}
 while [ "$1" != -T ]; do shift; done
-case "$2" in *@down) exit 255 ;; *@short) head -c 1000 /dev/zero; exit 0 ;; *@silent) exit 0 ;; *@lost) exit 1 ;; esac
+case "$2" in *@down) exit 255 ;; *@short) head -c 1000 /dev/zero; exit 0 ;; *@silent) exit 0 ;; *@lost) exit 1 ;;
+*@ended) exit 143 ;; esac
 shift 3
 exec sh -c "exec {program} $*"
 """

@@ -65,7 +65,7 @@ def test_what_arrives_compressed_is_decompressed(site, option, compress):
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("host", 1), ("lost", 1), ("down", 2), ("short", STOP_RECOVERY), ("silent", STOP_RECOVERY)],
+    [("host", 1), ("lost", 1), ("down", 2), ("ended", 2), ("short", STOP_RECOVERY), ("silent", STOP_RECOVERY)],
 )
 def test_a_failure_leaves_the_destination_as_it_was(site, host, status):
     assert restore(site, host=host) == status
@@ -409,9 +409,11 @@ def test_a_segment_of_another_cluster_stops_recovery(site, shell, capfd, options
         ("standby.signal", "host", 1),
         ("standby.signal", "down", 2),
         ("standby.signal", "lost", 1),
+        ("standby.signal", "ended", 2),
         ("recovery.signal", "host", 1),
         ("recovery.signal", "down", STOP_RECOVERY),
         ("recovery.signal", "lost", STOP_RECOVERY),
+        ("recovery.signal", "ended", STOP_RECOVERY),
     ],
 )
 @pytest.mark.parametrize("options", [[], ["-p", "4"]], ids=["alone", "ahead"])
