@@ -11,13 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandError, Refused
+from barman.host.scratch import scratch_directory
 from barman.postgres.tools import Tool, program_directories
 from barman.postgres.versions import major_version, parse_tool_version, version_text
 from barman.restore.combine import COMBINED, choose_mode, combine_argv, run_combiner
 from barman.restore.destination import Wanted, require_writable
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, INCOMPLETE, LEFT_OUT, MANIFEST
 from barman.restore.inventory import take_inventory, trees
-from barman.restore.proof import find_damage
+from barman.restore.proof import compare_sizes, find_damage
 from barman.restore.push_tar import unpack_there
 from barman.restore.remote_host import LONG_S, demand, link_tablespaces_there, make_directories_there
 from barman.restore.staging_remote import COMBINER_PID, staging_there
@@ -145,7 +146,7 @@ class RemoteCombiner:
             )
         moved = [word for place in plan.placements if place.was_in_place for word in (str(place.oid), place.location)]
         demand(session, _SETTLE, plan.destination, *moved, timeout_s=LONG_S)
-        return list(self._damage(members))
+        return [*self._damage(members), *self._damage_there()]
 
     def _lay_out(self, members: Sequence[Layout]) -> None:
         packed = [member for member in members if member.tarballs]
@@ -174,6 +175,17 @@ class RemoteCombiner:
                 for finding in find_damage(member.source / MANIFEST, member.source, tablespaces=member.origins):
                     is_last = backup_id == self._plan.record.backup_id
                     yield finding if is_last else f"of backup {backup_id}, which it is based on, {finding}"
+
+    def _damage_there(self) -> Iterator[str]:
+        """Yield what of the combined backup is not as its own manifest says."""
+        plan, pusher = self._plan, self._there.pusher
+        sizes = {entry.name: entry.size for entry in pusher.list_there(plan.destination)}
+        for place in plan.placements:
+            inside = pusher.list_there(place.location)
+            sizes |= {f"pg_tblspc/{place.oid}/{entry.name}": entry.size for entry in inside}
+        with scratch_directory("barman-restore-") as scratch:
+            pusher.pull(plan.destination, scratch, [f"--include=/{MANIFEST}", "--exclude=*"])
+            yield from compare_sizes(scratch / MANIFEST, sizes.get)
 
 
 def find_combiner_there(session: Session, record: BackupRecord) -> Tool:

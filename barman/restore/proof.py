@@ -10,7 +10,7 @@ from barman.postgres.manifest import read_files
 from barman.restore.exclusions import CONTROL_FILE, HELD_BACK, is_excluded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
 _IN_TABLESPACE = re.compile(r"pg_tblspc/(\d+)/(.*)", re.DOTALL)
@@ -24,15 +24,22 @@ def find_damage(
     data: where they are; the control file may be held back. tablespaces: where those are, by OID, that are elsewhere.
     changed: names of files that are not as in the backup any more. CatalogError if the manifest cannot be read.
     """
+    yield from compare_sizes(manifest, lambda name: _size(_place(name, data, tablespaces)), changed=changed)
+
+
+def compare_sizes(
+    manifest: Path, size_of: Callable[[str], int | None], *, changed: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield the same of files wherever they are. size_of: bytes of the file of a name; None: it is missing."""
     if not manifest.is_file():
         return
     with manifest.open(encoding="utf-8", errors="surrogateescape") as lines:
         for file in read_files(lines):
             if is_excluded(file.path) or file.path in changed:
                 continue
-            found = _size(_place(file.path, data, tablespaces))
+            found = size_of(file.path)
             if found is None and file.path == CONTROL_FILE:
-                found = _size(data / HELD_BACK)
+                found = size_of(HELD_BACK)
             if found is None:
                 yield f"{file.path} is missing"
             elif found != file.size:

@@ -171,6 +171,23 @@ def test_when_combining_fails_the_staging_goes_and_the_next_restore_goes_on(chai
 
 
 @pytest.mark.pg(each=False)
+def test_files_that_are_lost_while_a_chain_is_combined_are_named_and_the_rest_is_restored(
+    chain, there, cluster, scratch
+):
+    server = chain()
+    destination = scratch / "back" / "data"
+    lost = destination / ".barman-combine" / "base" / "1" / "PG_VERSION"
+    there.has(cluster.installation.tools, then=f'"$0" "$@" && rm {lost}')
+    words = [*there.words, "--tablespace", f"cold:{scratch / 'back' / 'cold'}"]
+
+    done = server.run("restore", "latest", destination, *words, check=False)
+
+    assert done.status == 1
+    assert "is damaged: base/1/PG_VERSION is missing" in done.stderr
+    assert (destination / "global" / "pg_control").exists()
+
+
+@pytest.mark.pg(each=False)
 def test_a_kill_while_a_chain_is_combined_leaves_nothing_that_starts_and_no_staging(
     chain, there, cluster, recover, scratch, home
 ):
