@@ -6,6 +6,7 @@ is copied to the errors directory first.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from barman.wal.continuity import read_histories, view_wal
 from barman.wal.error_names import free_error_path
 from barman.wal.gaps import missing_runs
 from barman.wal.source import open_sources
-from barman.wal.verify import Defect, Kind, checker_for, find_holes, known_cluster
+from barman.wal.verify import MOST_DEFECTS, Defect, Kind, checker_for, find_holes, known_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,11 +99,16 @@ class _Wanted(NamedTuple):
 
 def _wanted(defects: Sequence[Defect], damaged: set[str], histories: Histories, segment_size: int) -> _Wanted:
     names = damaged.union(defect.name for defect in defects if defect.kind in _FETCHED)
-    runs = collect_runs(names, segment_size)
+    missing: dict[int, list[tuple[int, int]]] = {}
     for defect in defects:
         if defect.gap is not None:
-            runs = join_runs(runs, missing_runs(defect.gap, histories, segment_size))
-    return _Wanted(runs, frozenset(name for name in names if name.endswith(".history")), segment_size)
+            for timeline, runs in missing_runs(defect.gap, histories, segment_size).items():
+                missing.setdefault(timeline, []).extend(runs)
+    return _Wanted(
+        join_runs(collect_runs(names, segment_size), missing),
+        frozenset(name for name in names if name.endswith(".history")),
+        segment_size,
+    )
 
 
 class _Repair:
@@ -163,7 +169,8 @@ class _Repair:
         server = self._server
         singles = [defect for defect in defects if defect.kind not in (Kind.GAP, Kind.HISTORY)]
         view = view_wal(server, server.backups.load(), segment_size=self._cluster.segment_size)
-        return [one for one in singles if one.name not in self.repaired] + list(find_holes(server, view))
+        holes = itertools.islice(find_holes(server, view), MOST_DEFECTS)
+        return [*(one for one in singles if one.name not in self.repaired), *holes]
 
     def explained(self, defect: Defect) -> Defect:
         """Return a defect that is still there with the reason why."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from barman.wal.gaps import Gap
 
 # More help nobody, and take memory: an archive that is not mounted lacks everything.
-_MOST_DEFECTS = 100_000
+MOST_DEFECTS = 10_000
 # So much is decompressed at a time for one check; two segments at least.
 _BATCH_BYTES = 64 << 20
 _LARGEST_BATCH = 16
@@ -84,7 +84,7 @@ class Verification:
 
     def note(self, defect: Defect) -> None:
         """Add a defect, or only count it if there are very many."""
-        if len(self.defects) < _MOST_DEFECTS:
+        if len(self.defects) < MOST_DEFECTS:
             self.defects.append(defect)
         else:
             self.left_out += 1
@@ -121,7 +121,8 @@ def verify_wal(server: Server, reporter: Reporter, *, deep: bool, jobs: int | No
             found.encrypted = len(checker.encrypted)
             found.looked_into -= found.encrypted
     found.defects = _confirmed(server, found.defects)
-    found.defects += find_holes(server, view)
+    for hole in find_holes(server, view):
+        found.note(hole)
     return found
 
 

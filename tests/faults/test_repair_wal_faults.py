@@ -6,11 +6,8 @@ Whatever has a final name is whole and what the source wrote, and the damaged fi
 from __future__ import annotations
 
 import contextlib
-import select
 import shutil
-import socket
 import subprocess
-import threading
 
 import pytest
 
@@ -18,6 +15,7 @@ from barman.storage.compress.decoded import open_decoded
 from tests.support.archiving import catalogue, stored
 from tests.support.faults import find_points, run_to_point
 from tests.support.processes import processes_of, wait_until
+from tests.support.relay import relay_to
 from tests.support.repairing import MIB, damage, make_archived, remove, verify
 
 pytestmark = [pytest.mark.pg(each=False), pytest.mark.timeout(900)]
@@ -95,70 +93,17 @@ def _is_certain(point):
     return point.place.startswith("/home/main/") and not is_by_chance
 
 
-class Relay:
-    """Stands between clients and a server's socket, and cuts each connection over which so many bytes came."""
-
-    def __init__(self, server_socket, own_socket, cut_after):
-        self._server_socket = str(server_socket)
-        self._cut_after = cut_after
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(own_socket))
-        own_socket.chmod(0o777)
-        self._listener.listen()
-        self.cuts = 0
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def close(self):
-        """To be called when no client is left."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        self._listener.close()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                thread = threading.Thread(target=self._serve, args=(client,))
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, client):
-        left = self._cut_after
-        with client, socket.socket(socket.AF_UNIX) as server:
-            server.connect(self._server_socket)
-            while ready := select.select([client, server], [], [])[0]:
-                for source in ready:
-                    data = b""
-                    with contextlib.suppress(ConnectionResetError):
-                        data = source.recv(65536)
-                    left -= len(data) if source is server else 0
-                    self.cuts += left < 0
-                    if not data or left < 0:
-                        return
-                    with contextlib.suppress(BrokenPipeError):
-                        (server if source is client else client).sendall(data)
-
-
 @pytest.fixture
 def relayed(archived, scratch):
     """Makes the server stream over a connection that is cut after so many bytes."""
-    relays = []
+    with contextlib.ExitStack() as relays:
 
-    def make(cut_after):
-        directory = scratch / "relay"
-        directory.mkdir()
-        directory.chmod(0o755)
-        name = f".s.PGSQL.{archived.cluster.port}"
-        relays.append(Relay(archived.cluster.directory / name, directory / name, cut_after))
-        conninfo = archived.cluster.streaming_conninfo()
-        archived.server.set(streaming_conninfo=conninfo.replace(str(archived.cluster.directory), str(directory), 1))
-        return relays[-1]
+        def make(cut_after):
+            relay, conninfo = relays.enter_context(relay_to(archived.cluster, scratch / "relay", cut_after))
+            archived.server.set(streaming_conninfo=conninfo)
+            return relay
 
-    yield make
-    for relay in relays:
-        relay.close()
+        yield make
 
 
 def test_a_connection_that_is_cut_again_and_again_is_made_again_while_it_brings_something(archived, relayed):

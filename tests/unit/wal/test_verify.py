@@ -31,7 +31,7 @@ def test_all_that_is_missing_is_named(server):
 
 
 def test_of_very_many_defects_the_rest_is_counted(server, monkeypatch):
-    monkeypatch.setattr(verify, "_MOST_DEFECTS", 10)
+    monkeypatch.setattr(verify, "MOST_DEFECTS", 10)
     found = verify_wal(server, LogReporter(), deep=False)
     assert [one.name for one in found.defects] == NAMES[:10]
     assert found.left_out == 20
