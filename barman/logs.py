@@ -68,7 +68,8 @@ def open_log(path: Path | None, *, level: int | str, line_format: str, verbose: 
 
 
 def close_log() -> None:
-    """Flush and detach what open_log attached."""
+    """Flush and detach what open_log attached; from then on every record counts again."""
+    logging.getLogger("barman").setLevel(logging.NOTSET)
     root = logging.getLogger()
     for handler in [found for found in root.handlers if found.get_name() == "barman"]:
         root.removeHandler(handler)
