@@ -13,7 +13,7 @@ from barman.host.files import write_durably
 from barman.postgres.control_file import parse_limits
 from barman.restore.advice import find_shortfalls
 from barman.restore.exclusions import HELD_BACK
-from barman.restore.settings_plan import plan_settings
+from barman.restore.settings_plan import AUTO, MAIN, plan_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,8 +58,8 @@ def configure(plan: RestorePlan, root: Path) -> SettingsPlan:
     """Put everything out of force that must not act in the restored cluster, and write the recovery settings.
 
     root: where the destination's files can be written: the destination itself, or what was brought here from it.
-    Returns what was done. A file that is changed leaves its former self in FILE.origin. What falls short of the limits
-    of the origin is noted, if the plan could not tell.
+    Returns what was done. A file that is changed leaves its former self in FILE.origin; so do the two main files in any
+    case, as with Barman 3.19. What falls short of the limits of the origin is noted, if the plan could not tell.
     """
     settings = plan_settings(
         DirectoryFiles(root),
@@ -68,6 +68,8 @@ def configure(plan: RestorePlan, root: Path) -> SettingsPlan:
         recovery=plan.recovery,
         is_standby=plan.is_standby,
     )
+    for name in sorted({MAIN, AUTO, *settings.edits}):
+        _keep_former(root / name)
     for name, text in settings.edits.items():
         _write(root / name, text)
     if plan.recovery.signal is not None:
@@ -79,9 +81,14 @@ def configure(plan: RestorePlan, root: Path) -> SettingsPlan:
     return settings
 
 
+def _keep_former(path: Path) -> None:
+    if path.is_file():
+        write_durably(path.with_name(path.name + ".origin"), path.read_bytes(), mode=_mode(path))
+
+
 def _write(path: Path, text: str) -> None:
-    mode = _FILE_MODE
-    if path.exists():
-        mode = stat.S_IMODE(path.stat().st_mode)
-        write_durably(path.with_name(path.name + ".origin"), path.read_bytes(), mode=mode)
-    write_durably(path, text.encode("utf-8", "surrogateescape"), mode=mode)
+    write_durably(path, text.encode("utf-8", "surrogateescape"), mode=_mode(path))
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else _FILE_MODE

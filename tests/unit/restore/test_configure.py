@@ -25,7 +25,7 @@ def test_recovery_settings_are_added_with_a_signal(data):
     assert (data / "postgresql.auto.conf").read_text() == "work_mem = '1MB'\n\nrestore_command = 'false'\n"
     assert (data / "postgresql.auto.conf.origin").read_text() == "work_mem = '1MB'"
     assert (data / "recovery.signal").read_bytes() == b""
-    assert not (data / "postgresql.conf.origin").exists()
+    assert (data / "postgresql.conf.origin").read_text() == "port = 1\n"
     assert configured.changes == ()
     assert configured.missing_files == ("pg_hba.conf", "pg_ident.conf")
 
