@@ -118,8 +118,12 @@ def _kill_at(points, server, place, options):
     for point in range(points):
         data = place / f"data{point}"
         process = server.home.start("restore", "main", "latest", data, *options)
-        # Any point will do; the first part of the time nothing is written yet.
-        time.sleep(lasted_s * (0.3 + 0.7 * point / points))
+        if point:
+            # Any point will do; the first part of the time nothing is written yet.
+            time.sleep(lasted_s * (0.3 + 0.7 * point / points))
+        else:
+            mark = data / ".barman-incomplete"
+            wait_until(lambda mark=mark, process=process: mark.exists() or process.poll() is not None, "it has begun")
         if process.poll() is not None:
             # The machine was busier when the time was taken.
             lasted_s *= 0.7
