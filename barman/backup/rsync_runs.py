@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING, TypeVar
 
 from barman.backup.listing import Listing
 from barman.errors import CommandError
-from barman.host import rsync, runner
-from barman.host.rsync_watch import Listener, Silence, comparing_limit_s
+from barman.host import rsync
+from barman.host.rsync_watch import Listener, Silence, comparing_limit_s, run_rsync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from barman.config.settings import ServerSettings
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from barman.progress import Reporter
 
 Result = TypeVar("Result")
-
-_log = logging.getLogger(__name__)
 
 _PATIENCE_S = 600.0
 # How often files that change while they are read are read once more.
@@ -109,7 +106,7 @@ class RsyncRuns:
             else:
                 found.append(entry)
 
-        done = self._run(argv, take, None, silence.tick)
+        done = run_rsync(argv, None, env=self._environment, on_line=take, on_tick=[self._workers.check, silence.tick])
         if not complaints.is_harmless(done.status):
             raise self._failed(done.status, complaints, argv)
         return found, complaints.dangling
@@ -130,7 +127,13 @@ class RsyncRuns:
             # A file that changes under rsync's hands is read as a whole: what was compared before does not hold.
             words = argv if number == 0 else [argv[0], "--whole-file", *argv[1:]]
             try:
-                done = self._run(words, listener.take, names, listener.tick)
+                done = run_rsync(
+                    words,
+                    names,
+                    env=self._environment,
+                    on_line=listener.take,
+                    on_tick=[self._workers.check, listener.tick],
+                )
             finally:
                 # The next attempt finds this file as it should be, and does not tell of it.
                 listener.finish()
@@ -141,28 +144,6 @@ class RsyncRuns:
             _unlink_shared(target, names)
         raise self._failed(done.status, complaints, argv)
 
-    def _run(
-        self,
-        argv: Sequence[str],
-        on_line: Callable[[str], None],
-        names: Sequence[str] | None,
-        on_tick: Callable[[], None],
-    ) -> runner.Completed:
-        def tick() -> None:
-            self._workers.check()
-            on_tick()
-
-        _log.debug("running %s", argv)
-        return runner.run(
-            argv,
-            timeout_s=None,
-            env=self._environment,
-            input=None if names is None else _ended_by_zeros(names),
-            check=False,
-            on_line=on_line,
-            on_tick=tick,
-        )
-
     def _failed(self, status: int, complaints: rsync.Complaints, argv: Sequence[str]) -> CommandError:
         return CommandError(
             f"cannot copy from {self._host}: {complaints.reason(status)}",
@@ -170,15 +151,6 @@ class RsyncRuns:
             status=status,
             hint=complaints.hint(status),
         )
-
-
-def _ended_by_zeros(names: Iterable[str]) -> bytes:
-    # Joined they would be held one by one as well.
-    text = bytearray()
-    for name in names:
-        text += os.fsencode(name)
-        text.append(0)
-    return bytes(text)
 
 
 def _unlink_shared(target: str, names: Sequence[str]) -> None:

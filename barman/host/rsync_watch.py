@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from barman.errors import CommandError
-from barman.host import rsync
+from barman.host import rsync, runner
 from barman.host.files import start_flush
 from barman.human import pretty_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_log = logging.getLogger(__name__)
 
 # What is slower than this, in bytes a second, when it compares, does not work.
 _SLOWEST = 4 << 20
@@ -48,6 +51,41 @@ class Silence:
                 f"{self._what}: nothing has moved for {pretty_interval(timedelta(seconds=self._limit_s))}",
                 hint="See whether rsync, ssh or a file system is stuck, here or there.",
             )
+
+
+def run_rsync(
+    argv: Sequence[str],
+    names: Iterable[str] | None,
+    *,
+    env: Mapping[str, str],
+    on_line: Callable[[str], None],
+    on_tick: Sequence[Callable[[], None]] = (),
+) -> runner.Completed:
+    """Run rsync, which reads the names of files if there are any, to its end, be it good or bad; see runner.run."""
+
+    def tick() -> None:
+        for look in on_tick:
+            look()
+
+    _log.debug("running %s", argv)
+    return runner.run(
+        argv,
+        timeout_s=None,
+        env=env,
+        input=None if names is None else _ended_by_zeros(names),
+        check=False,
+        on_line=on_line,
+        on_tick=tick,
+    )
+
+
+def _ended_by_zeros(names: Iterable[str]) -> bytes:
+    # Joined they would be held one by one as well.
+    text = bytearray()
+    for name in names:
+        text += os.fsencode(name)
+        text.append(0)
+    return bytes(text)
 
 
 def comparing_limit_s(limit_s: float, size_bytes: int) -> float:

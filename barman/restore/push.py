@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError
-from barman.host import rsync, runner
+from barman.host import rsync
+from barman.host.rsync_watch import run_rsync
 from barman.host.workers import Workers, portions
 
 if TYPE_CHECKING:
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from barman.config.settings import ServerSettings
+    from barman.host.runner import Completed
     from barman.host.session import Session
     from barman.progress import Bar, Reporter
     from barman.restore.inventory import File, Inventory
     from barman.restore.remote_host import RemoteFacts
-
-_log = logging.getLogger(__name__)
 
 
 class There(NamedTuple):
@@ -175,17 +174,8 @@ class Pusher:
             self._reporter.warning(f"{message}; trying again in {pause_s} seconds ({left} more)")
             self._workers.pause(pause_s)
 
-    def _run(self, argv: Sequence[str], names: Sequence[str], take: Callable[[str], None]) -> runner.Completed:
-        _log.debug("running %s", argv)
-        return runner.run(
-            argv,
-            timeout_s=None,
-            env=self._environment,
-            input=b"".join(os.fsencode(name) + b"\0" for name in names),
-            check=False,
-            on_line=take,
-            on_tick=self._workers.check,
-        )
+    def _run(self, argv: Sequence[str], names: Sequence[str], take: Callable[[str], None]) -> Completed:
+        return run_rsync(argv, names, env=self._environment, on_line=take, on_tick=[self._workers.check])
 
 
 def _take(complaints: rsync.Complaints, bar: Bar | None, line: str) -> None:

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError
-from barman.host import rsync, runner
-from barman.host.rsync_watch import Listener, Silence, comparing_limit_s
+from barman.host import rsync
+from barman.host.rsync_watch import Listener, Silence, comparing_limit_s, run_rsync
 from barman.host.session import NOT_FOUND
 from barman.host.workers import Workers
 
@@ -74,7 +74,7 @@ class Transfer:
                 found.append(entry)
 
         argv = rsync.list_argv(rsync.Source(directory, self._lanes[0]), filters, follow=False)
-        done = self._run(argv, None, take, silence.tick)
+        done = run_rsync(argv, None, env=self._environment, on_line=take, on_tick=[self._workers.check, silence.tick])
         if not complaints.is_harmless(done.status):
             raise self._failed(argv, done.status, complaints)
         return found
@@ -158,32 +158,16 @@ class Transfer:
         limit_s = comparing_limit_s(self._patience_s, compared_bytes)
         silence = Silence(limit_s, what=f"cannot copy from the primary {self._name}")
         listener = Listener(target, scratch, complaints, bar.advance, silence=silence)
-        done = self._run(argv, names, listener.take, listener.tick)
+        done = run_rsync(
+            argv,
+            names,
+            env=self._environment,
+            on_line=listener.take,
+            on_tick=[self._workers.check, listener.tick],
+        )
         listener.finish()
         if not complaints.is_harmless(done.status):
             raise self._failed(argv, done.status, complaints)
-
-    def _run(
-        self,
-        argv: list[str],
-        names: Sequence[str] | None,
-        on_line: Callable[[str], None],
-        on_tick: Callable[[], None],
-    ) -> runner.Completed:
-        def tick() -> None:
-            self._workers.check()
-            on_tick()
-
-        _log.debug("running %s", argv)
-        return runner.run(
-            argv,
-            timeout_s=None,
-            env=self._environment,
-            input=None if names is None else b"".join(os.fsencode(name) + b"\0" for name in names),
-            check=False,
-            on_line=on_line,
-            on_tick=tick,
-        )
 
     def _failed(self, argv: Sequence[str], status: int, complaints: rsync.Complaints) -> CommandError:
         hint = "Is rsync installed there?" if status == NOT_FOUND else None
