@@ -137,5 +137,7 @@ def _find_obstacle(shell: RemoteShell, env: Mapping[str, str]) -> str | None:
                 return f"{program} is a script"
     except OSError as error:
         return f"{program}: {error.strerror}"
+    if shell.prefix:
+        return "the command says what to put before commands there"
     nothing = (shell.argv[0], "-F", "none", "localhost")
     return find_obstacle(shell.argv, ask_configuration(shell.argv), ask_configuration(nothing))

@@ -48,9 +48,14 @@ _STOP_GRACE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RemoteShell:
-    """A way to run programs on another host. argv: the command of the configuration as words, user and host in it."""
+    """A way to run programs on another host.
+
+    argv: the command of the configuration as words, user and host in it. prefix: words that follow there, for the other
+    side to put before every command, as in `ssh backup1 sudo -u barman`.
+    """
 
     argv: tuple[str, ...]
+    prefix: tuple[str, ...] = ()
 
     @property
     def is_openssh(self) -> bool:
@@ -60,20 +65,14 @@ class RemoteShell:
     @property
     def name(self) -> str:
         """What messages call the other end: its host, with the user if there is one; a script's last word."""
-        words = iter(self.argv[1:] if self.is_openssh else ())
-        for word in words:
-            if not word.startswith("-"):
-                return word
-            valued = next((place for place, letter in enumerate(word) if letter in _WITH_VALUE), None)
-            if valued == len(word) - 1:
-                next(words, None)
-        return self.argv[-1]
+        places = _operands(self.argv) if self.is_openssh else []
+        return self.argv[places[0] if places else -1]
 
     def words(self, *extra: str) -> list[str]:
         """Return the command to put a remote command behind; never asks anything on a terminal."""
         if not self.is_openssh:
             return [*self.argv, *_UNATTENDED, *_TRUSTING_OTHERS, *extra]
-        return [*self.argv, *_UNATTENDED, *_unsettled(self.argv), *_WATCHFUL, *extra]
+        return [*self.argv, *_UNATTENDED, *_unsettled(self.argv), *_WATCHFUL, *extra, *self.prefix]
 
     def text(self, *extra: str) -> str:
         """Return words as one text, which rsync takes apart again."""
@@ -81,7 +80,11 @@ class RemoteShell:
 
     def run(self, command: str, *, timeout_s: float, env: Mapping[str, str]) -> runner.Completed:
         """Run a command of the remote user's shell, and return how it ended; CommandError if it takes too long."""
-        return runner.run([*self.words(), command], timeout_s=timeout_s, env=env, check=False)
+        return runner.run([*self.words(), self.shielded(command)], timeout_s=timeout_s, env=env, check=False)
+
+    def shielded(self, command: str) -> str:
+        """Return a shell command as one that words of ours may be put before, if there are any."""
+        return shlex.join(("sh", "-c", command)) if self.prefix else command
 
 
 def parse_ssh_command(text: str) -> RemoteShell:
@@ -92,7 +95,25 @@ def parse_ssh_command(text: str) -> RemoteShell:
         raise ConfigError(f"ssh_command cannot be split into words ({error}): {text}") from error
     if not argv:
         raise ConfigError("ssh_command is empty")
-    return RemoteShell(argv)
+    shell = RemoteShell(argv)
+    if not shell.is_openssh:
+        return shell
+    [begin] = _operands(argv)[1:2] or [len(argv)]
+    return RemoteShell(argv[:begin], argv[begin:])
+
+
+def _operands(argv: Sequence[str]) -> list[int]:
+    """Return where the words are that are no options of ssh, nor values of such: the host, then a command."""
+    found = []
+    words = iter(enumerate(argv[1:], 1))
+    for place, word in words:
+        if not word.startswith("-"):
+            found.append(place)
+            continue
+        valued = next((at for at, letter in enumerate(word) if letter in _WITH_VALUE), None)
+        if valued == len(word) - 1:
+            next(words, None)
+    return found
 
 
 @functools.cache
@@ -179,7 +200,9 @@ class Logins:
     def run(self, command: str, *, timeout_s: float) -> runner.Completed:
         """Run a command of the remote user's shell over the first login, and return how it ended; as lanes."""
         [lane] = self.lanes(limit_s=timeout_s)
-        return runner.run([*shlex.split(lane), command], timeout_s=timeout_s, env=self._env, check=False)
+        return runner.run(
+            [*shlex.split(lane), self.shell.shielded(command)], timeout_s=timeout_s, env=self._env, check=False
+        )
 
     def close(self) -> None:
         """End all logins; once is enough, and more does no harm."""
@@ -257,7 +280,8 @@ class _Login:
         return Unreachable(
             f"cannot log in to {self._shell.name}: {reason}",
             argv=self._shell.argv,
-            hint=f"Try it by hand, as the user barman runs as: {shlex.join((*self._shell.argv, 'true'))}",
+            hint="Try it by hand, as the user barman runs as: "
+            + shlex.join((*self._shell.argv, *self._shell.prefix, "true")),
         )
 
 

@@ -8,6 +8,8 @@ import shlex
 import pytest
 
 from barman.errors import CommandError
+from barman.host import rsync
+from barman.host.rsync_watch import run_rsync
 from barman.host.session import open_session
 
 
@@ -41,3 +43,22 @@ def test_what_the_user_chose_stays_chosen(sshd):
         assert "StrictHostKeyChecking=accept-new" in words
     with open_session(chosen, env=os.environ) as session:
         assert not [word for word in shlex.split(session.lanes[0]) if "accept-new" in word or "aes128-gcm" in word]
+
+
+def test_what_stands_after_the_host_is_put_before_every_program_there(sshd, scratch):
+    tree = scratch / "tree"
+    tree.mkdir()
+    (tree / "file").write_text("text")
+
+    with open_session(f"{sshd.command} env MARK=here", env=os.environ) as session:
+        assert session.run(["sh", "-c", 'echo "$MARK"']).stdout == "here\n"
+        lines = []
+        run_rsync(
+            rsync.list_argv(rsync.Source(os.fspath(tree), session.lanes[0]), ()),
+            None,
+            env=os.environ,
+            on_line=lines.append,
+        )
+        assert [entry.name for line in lines if (entry := rsync.parse_entry(line))] == [".", "file"]
+
+    assert sshd.logins() == 1

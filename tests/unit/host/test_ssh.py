@@ -58,7 +58,27 @@ def test_a_program_that_is_not_there_is_named():
         "ssh -p 2222 -qi ~/.ssh/key barman@backup1 -o ConnectTimeout=5",
         "/usr/bin/ssh -p2222 -oUser=x -q barman@backup1 -J gate",
         "/opt/login -p 2222 barman@backup1",
+        "ssh barman@backup1 -p 2222 sudo -u postgres",
     ],
 )
 def test_messages_name_the_host_wherever_it_stands_in_the_command(command):
     assert parse_ssh_command(command).name == "barman@backup1"
+
+
+@pytest.mark.parametrize(
+    ("command", "prefix"),
+    [
+        pytest.param("ssh -F none -p 2222 backup1", (), id="nothing"),
+        pytest.param("ssh -F none backup1 -p 2222 sudo -n -u postgres", ("sudo", "-n", "-u", "postgres"), id="program"),
+        pytest.param("ssh -F none backup1 PATH=/opt/bin:$PATH", ("PATH=/opt/bin:$PATH",), id="variable"),
+    ],
+)
+def test_words_after_the_host_come_before_every_command_and_after_all_options(command, prefix):
+    words = parse_ssh_command(command).words("-o", "ControlMaster=no")
+    assert words[1:3] == ["-F", "none"]
+    assert words[len(words) - len(prefix) - 1 :] == ["ControlMaster=no", *prefix]
+
+
+def test_a_shell_command_is_one_word_for_what_is_put_before_it():
+    assert parse_ssh_command("ssh -F none backup1 sudo").shielded("cd / && ls") == "sh -c 'cd / && ls'"
+    assert parse_ssh_command("ssh -F none backup1").shielded("cd / && ls") == "cd / && ls"
