@@ -136,6 +136,9 @@ def plan_sync(primary: PrimaryState, before: PrimaryState | None, local: LocalSt
         else:
             wanted[backup_id] = reason
     copies = tuple(_in_order(wanted, primary, local))
+    for copy in copies:
+        # Obsolete by itself, and yet something that is wanted is based on it.
+        skipped.pop(copy.backup_id, None)
     resting = _plan_rest(copies, primary, local, now)
     purges = tuple(_plan_purges(primary, local, skipped))
     gone = {*skipped, *(purge.backup_id for purge in purges)}

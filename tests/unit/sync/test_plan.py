@@ -317,3 +317,12 @@ def test_an_answer_is_taken_only_if_nothing_is_left_out(position, lengths, known
 
 def test_backup_ids_of_these_tests_count_from_the_second_of_november():
     assert backup_id(1) == BackupId("20261102T000000")
+
+
+def test_an_obsolete_backup_comes_with_its_wal_if_what_is_wanted_is_based_on_it():
+    waiting = _backup(2, parent_backup_id=backup_id(1), status=Status.WAITING_FOR_WALS)
+    primary = _primary(_backup(1), waiting, _backup(3), wals=[segment(10), segment(20), segment(30)])
+    plan = _plan(primary, _local(policy=parse_policy("REDUNDANCY 0")))
+    assert _copied(plan) == [1, 2]
+    assert backup_id(1) not in plan.skipped
+    assert segment(10) in [entry.name for part in plan.wal for entry in part.entries]
