@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from barman.backup.source_tree import CONTROL_FILE, LABEL_FILE, VERSION_FILE
 from barman.errors import CommandError
-from barman.host import rsync, runner
+from barman.host import rsync
+from barman.host.rsync_watch import Silence, run_rsync
 from barman.host.scratch import scratch_directory
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ def look(pgdata: str, logins: Logins | None, *, host: str, env: Mapping[str, str
 def _fetch(source: rsync.Source, names: list[str], scratch: str, *, host: str, env: Mapping[str, str]) -> None:
     argv = rsync.copy_argv(source, scratch, scratch=scratch)
     complaints = rsync.Complaints()
-    done = runner.run(
+    done = run_rsync(
         argv,
-        timeout_s=_QUICK_S,
+        names,
         env={**env, "LC_ALL": "C"},
-        input=b"".join(os.fsencode(name) + b"\0" for name in names),
-        check=False,
         on_line=lambda line: None if rsync.parse_copied(line) is not None else complaints.take(line),
+        on_tick=[Silence(_QUICK_S, what=f"cannot copy from {host}").tick],
     )
     if not complaints.is_harmless(done.status):
         reason, hint = complaints.reason(done.status), complaints.hint(done.status)

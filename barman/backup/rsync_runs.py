@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from barman.backup.listing import Listing
 from barman.errors import CommandError
 from barman.host import rsync
-from barman.host.rsync_watch import Listener, Silence, comparing_limit_s, run_rsync
+from barman.host.rsync_watch import Listener, Silence, comparing_limit_s, list_with_rsync, run_rsync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,18 +95,10 @@ class RsyncRuns:
 
     def _list(self, argv: Sequence[str]) -> tuple[Listing, Sequence[str]]:
         found = Listing()
-        complaints = rsync.Complaints()
         silence = Silence(self._patience_s, what=f"cannot list the files of {self._host}")
-
-        def take(line: str) -> None:
-            silence.broken()
-            entry = rsync.parse_entry(line)
-            if entry is None:
-                complaints.take(line)
-            else:
-                found.append(entry)
-
-        done = run_rsync(argv, None, env=self._environment, on_line=take, on_tick=[self._workers.check, silence.tick])
+        done, complaints = list_with_rsync(
+            argv, found.append, env=self._environment, on_tick=[self._workers.check], silence=silence
+        )
         if not complaints.is_harmless(done.status):
             raise self._failed(done.status, complaints, argv)
         return found, complaints.dangling

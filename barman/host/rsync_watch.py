@@ -79,6 +79,33 @@ def run_rsync(
     )
 
 
+def list_with_rsync(
+    argv: Sequence[str],
+    take: Callable[[rsync.Entry], object],
+    *,
+    env: Mapping[str, str],
+    on_tick: Sequence[Callable[[], None]] = (),
+    silence: Silence | None = None,
+) -> tuple[runner.Completed, rsync.Complaints]:
+    """Run list_argv's command to its end, and give take every entry as it comes; return what else was said.
+
+    silence: ends rsync when nothing comes.
+    """
+    complaints = rsync.Complaints()
+
+    def hear(line: str) -> None:
+        if silence is not None:
+            silence.broken()
+        entry = rsync.parse_entry(line)
+        if entry is None:
+            complaints.take(line)
+        else:
+            take(entry)
+
+    ticks = [*on_tick, *([] if silence is None else [silence.tick])]
+    return run_rsync(argv, None, env=env, on_line=hear, on_tick=ticks), complaints
+
+
 def _ended_by_zeros(names: Iterable[str]) -> bytes:
     # Joined they would be held one by one as well.
     text = bytearray()

@@ -64,15 +64,12 @@ def extract(tarball: Path, route: Route, flow: Flow, *, decryption: Decryption |
     Encrypted when it cannot be decrypted.
     """
     try:
-        with open_tarball(tarball, decryption) as file:
-            algorithm = identify(file.peek(LONGEST_MAGIC))
-            plain = cast("BinaryIO", file)
-            with reading_ahead(open_reader(plain, algorithm) if algorithm else plain) as ahead:
-                reader = Tailed(cast("BinaryIO", ahead))
-                archive = TarReader(cast("BinaryIO", reader))
-                while (member := archive.next_member()) is not None:
-                    _write(archive, member, route, flow)
-                reader.require_end()
+        with open_tarball(tarball, decryption) as file, reading_ahead(unpacked(file)) as ahead:
+            reader = Tailed(cast("BinaryIO", ahead))
+            archive = TarReader(cast("BinaryIO", reader))
+            while (member := archive.next_member()) is not None:
+                _write(archive, member, route, flow)
+            reader.require_end()
     except Encrypted:
         raise
     except (WalError, Permanent, EOFError) as error:
@@ -94,6 +91,13 @@ def open_tarball(tarball: Path, decryption: Decryption | None) -> Iterator[io.Bu
         # Not through file, which has read ahead.
         with tarball.open("rb", buffering=0) as stored, decryption.reading(cast("BinaryIO", stored)) as reader:
             yield io.BufferedReader(cast("io.RawIOBase", reader), CHUNK)
+
+
+def unpacked(file: io.BufferedReader) -> BinaryIO:
+    """Return a reader of what an opened tarball is once decompressed; file itself if it is not compressed."""
+    algorithm = identify(file.peek(LONGEST_MAGIC))
+    plain = cast("BinaryIO", file)
+    return open_reader(plain, algorithm) if algorithm else plain
 
 
 def _write(archive: TarReader, member: Member, route: Route, flow: Flow) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError
 from barman.host import rsync
-from barman.host.rsync_watch import run_rsync
+from barman.host.rsync_watch import list_with_rsync, run_rsync
 from barman.host.workers import Workers, portions
 
 if TYPE_CHECKING:
@@ -91,20 +91,12 @@ class Pusher:
     def list_there(self, directory: Path, filters: Sequence[str] = ()) -> list[rsync.Entry]:
         """Return what is in a directory there, links as links; nothing if it is not there."""
         found: list[rsync.Entry] = []
-        complaints = rsync.Complaints()
-
-        def take(line: str) -> None:
-            entry = rsync.parse_entry(line)
-            if entry is None:
-                complaints.take(line)
-            elif entry.name != ".":
-                found.append(entry)
-
         where = rsync.Source(os.fspath(directory), self._session.lanes[0])
-        done = self._run(rsync.list_argv(where, filters, follow=False), (), take)
+        argv = rsync.list_argv(where, filters, follow=False)
+        done, complaints = list_with_rsync(argv, found.append, env=self._environment, on_tick=[self._workers.check])
         if not complaints.is_harmless(done.status):
             raise CommandError(f"cannot list {directory} on {self._session.name}: {complaints.reason(done.status)}")
-        return found
+        return [entry for entry in found if entry.name != "."]
 
     def pull(self, directory: Path, target: Path, filters: Sequence[str]) -> None:
         """Copy what filters let through from a directory there to one here."""

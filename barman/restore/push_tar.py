@@ -13,8 +13,8 @@ from barman.host.rsync_watch import Silence
 from barman.host.transfer import copy_stream, write_all
 from barman.progress import NoBar
 from barman.restore.exclusions import CONTROL_FILE, EMPTIED, HELD_BACK, LEFT_OUT, MANIFEST
-from barman.restore.extract import Tailed, open_tarball
-from barman.storage.compress.codecs import LONGEST_MAGIC, compress_stream, identify, open_reader
+from barman.restore.extract import Tailed, open_tarball, unpacked
+from barman.storage.compress.codecs import LONGEST_MAGIC, compress_stream, identify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,13 +84,11 @@ class TarPusher:
     def _unpack(self, tarball: Path, directory: Path, options: Sequence[str], lane: str) -> None:
         try:
             with open_tarball(tarball, self._decryption) as file:
-                algorithm = identify(file.peek(LONGEST_MAGIC))
-                program = _PROGRAMS.get(algorithm or "")
-                plain = cast("BinaryIO", file)
+                program = _PROGRAMS.get(identify(file.peek(LONGEST_MAGIC)) or "")
                 if program and program in self._facts.programs:
-                    self._untar(plain, tarball, directory, [_unpacker(program), *options], lane)
+                    self._untar(cast("BinaryIO", file), tarball, directory, [_unpacker(program), *options], lane)
                 else:
-                    reader = Tailed(open_reader(plain, algorithm) if algorithm else plain)
+                    reader = Tailed(unpacked(file))
                     packed = [_unpacker(self._packer)] if self._packer else []
                     self._untar(reader, tarball, directory, [*packed, *options], lane)
         except Encrypted:

@@ -9,15 +9,14 @@ import os
 import re
 import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from barman.errors import CatalogError, Encrypted, NotFound, Permanent, WalError
 from barman.human import pretty_size
 from barman.postgres.manifest import read_files
 from barman.restore.exclusions import CONTROL_FILE, is_excluded
-from barman.restore.extract import open_tarball
+from barman.restore.extract import open_tarball, unpacked
 from barman.restore.settings_plan import SUBSCRIPTIONS
-from barman.storage.compress.codecs import LONGEST_MAGIC, identify, open_reader
 from barman.wal.tar_stream import TarReader
 
 if TYPE_CHECKING:
@@ -127,11 +126,9 @@ def _read(
 ) -> None:
     """Note the files that matter; _EnoughError if that takes too much."""
     with open_tarball(tarball, decryption) as file:
-        algorithm = identify(file.peek(LONGEST_MAGIC))
-        plain = cast("BinaryIO", file)
-        stream = open_reader(plain, algorithm) if algorithm else plain
+        stream = unpacked(file)
         archive = TarReader(stream)
-        skip = _skipping(archive, stream, limit, can_seek=algorithm is None and plain.seekable())
+        skip = _skipping(archive, stream, limit, can_seek=stream is file and file.seekable())
         kept = 0
         while (member := archive.next_member()) is not None:
             name = member.name.removeprefix("./")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from barman.errors import CommandError
 from barman.host import rsync
-from barman.host.rsync_watch import Listener, Silence, comparing_limit_s, run_rsync
+from barman.host.rsync_watch import Listener, Silence, comparing_limit_s, list_with_rsync, run_rsync
 from barman.host.session import NOT_FOUND
 from barman.host.workers import Workers
 
@@ -62,19 +62,11 @@ class Transfer:
     def list_tree(self, directory: str, filters: Sequence[str]) -> list[Entry]:
         """Return all below a directory of the primary, links as links. CommandError if it cannot be listed."""
         found: list[Entry] = []
-        complaints = rsync.Complaints()
         silence = Silence(self._patience_s, what=f"cannot list {directory} of the primary {self._name}")
-
-        def take(line: str) -> None:
-            silence.broken()
-            entry = rsync.parse_entry(line)
-            if entry is None:
-                complaints.take(line)
-            else:
-                found.append(entry)
-
         argv = rsync.list_argv(rsync.Source(directory, self._lanes[0]), filters, follow=False)
-        done = run_rsync(argv, None, env=self._environment, on_line=take, on_tick=[self._workers.check, silence.tick])
+        done, complaints = list_with_rsync(
+            argv, found.append, env=self._environment, on_tick=[self._workers.check], silence=silence
+        )
         if not complaints.is_harmless(done.status):
             raise self._failed(argv, done.status, complaints)
         return found

@@ -89,6 +89,14 @@ class BarmanHome:
         cluster.archive_with(server.archive_command())
         return server
 
+    def delivering(self, cluster: Cluster, name: str = "main", **options: object) -> BarmanServer:
+        """Add a server of the postgres method whose cluster copies WAL into incoming/ itself; it has archived some."""
+        server = self.server(name, **{**_connected(cluster), "archiver": "on", **options})
+        server.run("check", check=False)
+        cluster.archive_with(server.copy_command())
+        server.close_and_archive(cluster)
+        return server
+
     def copying(
         self, cluster: Cluster, name: str = "main", *, ssh: str | None = None, **options: object
     ) -> BarmanServer:

@@ -32,20 +32,7 @@ def make_archived(
     """Make a server with a backup and segments of 1 MiB behind it. keeping: whether its pg_wal keeps them."""
     settings = {"wal_keep_size": "200MB"} if keeping else {"min_wal_size": "2MB", "max_wal_size": "2MB"}
     cluster = clusters.make(installation, segment_size=MIB, settings=settings)
-    server = home.server(
-        "main",
-        conninfo=cluster.conninfo(),
-        streaming_conninfo=cluster.streaming_conninfo(),
-        backup_method="postgres",
-        immediate_checkpoint="true",
-        archiver="on",
-        compression="gzip",
-        path_prefix=installation.tools,
-        **options,
-    )
-    server.run("check", check=False)
-    cluster.archive_with(server.copy_command())
-    server.close_and_archive(cluster)
+    server = home.delivering(cluster, "main", compression="gzip", **options)
     server.backup()
     first = server.close_and_archive(cluster)
     cluster.sql("create table filler as select n, md5(n::text) as text from generate_series(1, 120000) n")

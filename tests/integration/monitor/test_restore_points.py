@@ -20,17 +20,7 @@ def _lsn(text):
 @pytest.fixture
 def archiving(home, clusters, installation):
     cluster = clusters.make(installation, segment_size=MIB)
-    server = home.server(
-        conninfo=cluster.conninfo(),
-        streaming_conninfo=cluster.streaming_conninfo(),
-        backup_method="postgres",
-        immediate_checkpoint="true",
-        archiver="on",
-        path_prefix=installation.tools,
-    )
-    server.run("check", check=False)
-    cluster.archive_with(server.copy_command())
-    server.close_and_archive(cluster)
+    server = home.delivering(cluster)
     return server, cluster
 
 

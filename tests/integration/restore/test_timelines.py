@@ -17,17 +17,7 @@ def fork(home, cluster, clusters):
 
     The old primary goes on as well, with rows 103 and 104 on timeline 1.
     """
-    server = home.server(
-        conninfo=cluster.conninfo(),
-        streaming_conninfo=cluster.streaming_conninfo(),
-        backup_method="postgres",
-        archiver="on",
-        path_prefix=cluster.installation.tools,
-        immediate_checkpoint="true",
-    )
-    server.run("check", check=False)
-    cluster.archive_with(server.copy_command())
-    server.close_and_archive(cluster)
+    server = home.delivering(cluster)
     ledger = Ledger(cluster)
     backup = server.backup()
     ledger.go_to(2)

@@ -19,17 +19,7 @@ def archived(home, clusters, installation, request):
     cluster = clusters.make(
         installation, segment_size=size, settings={"wal_keep_size": "200MB"} if installation.major >= 13 else {}
     )
-    server = home.server(
-        conninfo=cluster.conninfo(),
-        streaming_conninfo=cluster.streaming_conninfo(),
-        backup_method="postgres",
-        archiver="on",
-        path_prefix=installation.tools,
-        **options,
-    )
-    server.run("check", check=False)
-    cluster.archive_with(server.copy_command())
-    server.close_and_archive(cluster)
+    server = home.delivering(cluster, **options)
     cluster.sql("create table filler as select n, md5(n::text) as text from generate_series(1, 20000) n")
     cluster.sql("select pg_switch_wal()")
     cluster.sql("insert into filler select n, md5(n::text) from generate_series(1, 20000) n")
